@@ -1,0 +1,108 @@
+"""The one door to a kernel: arrays in, arrays out; nothing here knows of tensors or gradients.
+
+`minidl_kernels.conv(x, w, …)` runs the kernel that fits the arrays that come in. A kernel may stand
+in several rooms, and the first that has it is taken:
+
+    NumPy arrays   cpu/ (Numba), then generic/ (plain array code)
+    CuPy arrays    cuda/ (CUDA C), then generic/
+    use("reference")  reference/ (plain loops: the definition, and the oracle of every test)
+
+Which one runs depends on the type of the arrays and on `use`, never on a warm cache or on timing.
+"""
+
+import contextlib
+import importlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+__all__ = ["KERNELS", "find", "use"]
+
+# Each kernel and the module (the same name in every room) that holds it.
+KERNELS: dict[str, str] = {
+    "conv": "convolution",
+    "conv_input": "convolution",
+    "conv_weight": "convolution",
+    "unfold": "convolution",
+    "fold": "convolution",
+    "max_pool": "pooling",
+    "max_pool_input": "pooling",
+    "avg_pool": "pooling",
+    "avg_pool_input": "pooling",
+    "index_add": "indexing",
+    "rnn": "recurrent",
+    "rnn_gradient": "recurrent",
+    "lstm": "recurrent",
+    "lstm_gradient": "recurrent",
+    "gru": "recurrent",
+    "gru_gradient": "recurrent",
+    "philox": "philox",
+    "sgd_": "updates",
+    "adam_": "updates",
+}
+
+_ROOMS = {"cpu": ("cpu", "generic"), "cuda": ("cuda", "generic"), "reference": ("reference",)}
+_forced: str | None = None
+_found: dict[tuple[str, str], Callable[..., Any]] = {}
+
+
+def use(room: str | None) -> contextlib.AbstractContextManager[None]:
+    """Force every kernel to come from one room; None chooses by the arrays again.
+
+    room : "cpu", "cuda", "reference" or None
+
+    Takes effect at once; as a context manager (`with use("reference"):`) it is undone at the end.
+    Raises ValueError for another name.
+    """
+    global _forced
+    if room is not None and room not in _ROOMS:
+        raise ValueError(f"use: room is {room!r}; expected one of {sorted(_ROOMS)} or None")
+    before, _forced = _forced, room
+
+    @contextlib.contextmanager
+    def undo() -> Iterator[None]:
+        global _forced
+        try:
+            yield
+        finally:
+            _forced = before
+
+    return undo()
+
+
+def find(kernel: str, room: str) -> Callable[..., Any]:
+    """Return the function that `kernel` names in `room`, or in the rooms that stand in for it."""
+    function = _found.get((kernel, room))
+    if function is not None:
+        return function
+    for folder in _ROOMS[room]:
+        path = f"{__name__}.{folder}.{KERNELS[kernel]}"
+        try:
+            module = importlib.import_module(path)
+        except ModuleNotFoundError as error:
+            if error.name is None or not path.startswith(error.name):
+                raise                       # a module that the kernel itself needs is missing
+            continue
+        if hasattr(module, kernel):
+            function = _found[kernel, room] = getattr(module, kernel)
+            return function
+    raise NotImplementedError(f"{kernel}: there is no kernel for {room!r}")
+
+
+def _door(kernel: str) -> Callable[..., Any]:
+    def call(first: Any, *args: Any, **options: Any) -> Any:
+        room = _forced or ("cpu" if type(first) is np.ndarray else "cuda")
+        function = _found.get((kernel, room)) or find(kernel, room)
+        return function(first, *args, **options)
+
+    call.__name__ = call.__qualname__ = kernel
+    call.__doc__ = f"See `minidl_kernels.reference.{KERNELS[kernel]}.{kernel}`, the definition."
+    return call
+
+
+def __getattr__(name: str) -> Callable[..., Any]:
+    if name not in KERNELS:
+        raise AttributeError(f"module {__name__!r} has no kernel {name!r}")
+    function = globals()[name] = _door(name)
+    return function

@@ -1,0 +1,1 @@
+"""Kernels in plain array code, the same for NumPy and CuPy arrays."""

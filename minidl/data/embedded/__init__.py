@@ -1,0 +1,1 @@
+"""Data that comes with minidl, and how it was made."""

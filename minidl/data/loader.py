@@ -1,0 +1,184 @@
+"""Batches of a data set, in an order that is a function of seed and epoch and of nothing else."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.data.dataset import draw_seed, plain_array, shuffle_stream, take
+from minidl.device import array_module, is_array
+from minidl.dtypes import get_default_dtype
+from minidl.errors import DtypeError, ShapeError
+from minidl.random import Stream
+from minidl.tensor import Tensor
+
+__all__ = ["DataLoader", "default_collate"]
+
+
+class DataLoader:
+    """Iterates over a data set in batches of tensors; each `for` over it is one epoch.
+
+    Parameters
+    ----------
+    dataset : Dataset, or anything with a length and items
+    batch_size : int
+    shuffle : bool
+        Every epoch in a random order of its own.
+    drop_last : bool
+        Leave out the last batch where it is smaller than `batch_size`.
+    collate_fn : callable, optional
+        Makes a batch of a list of items. Default: `default_collate`.
+    seed : int, optional
+        Default: drawn once, here, from the stream "shuffle" of `minidl.random`.
+    transform : callable, optional
+        transform(batch, stream) -> batch, applied to each batch: augmentation, conversion. The
+        stream's draws are a function of (seed, epoch, number of the batch).
+
+    Attributes
+    ----------
+    seed : int
+    epoch : int
+        Number of the epoch that the next `for` runs through; 0 at first, one more each time.
+
+    Raises
+    ------
+    ValueError
+        An empty data set, `batch_size` < 1, or `drop_last` that would leave no batch.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from minidl.data import DataLoader, TensorDataset
+    >>> data = TensorDataset(np.arange(10))
+    >>> [x.tolist() for x, in DataLoader(data, batch_size=4)]
+    [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    """
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int = 1,
+        shuffle: bool = False,
+        drop_last: bool = False,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        seed: int | None = None,
+        transform: Callable[[Any, Stream], Any] | None = None,
+    ) -> None:
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
+            raise ValueError(f"DataLoader: batch_size is a whole number, not {batch_size!r}")
+        if batch_size < 1:
+            raise ValueError(f"DataLoader: batch_size must be 1 or more, got {batch_size}")
+        if len(dataset) == 0:
+            raise ValueError("DataLoader: the data set is empty")
+        if drop_last and len(dataset) < batch_size:
+            raise ValueError(
+                f"DataLoader: drop_last=True leaves no batch: {len(dataset)} items, batch_size "
+                f"{batch_size}"
+            )
+        self.dataset, self.batch_size = dataset, int(batch_size)
+        self.shuffle, self.drop_last = shuffle, drop_last
+        self.collate_fn, self.transform = collate_fn, transform
+        self.seed = draw_seed() if seed is None else seed
+        self.epoch = 0
+        self._stream = shuffle_stream(self.seed)
+
+    def __len__(self) -> int:
+        """Return the number of batches of an epoch."""
+        count = len(self.dataset)
+        return (count if self.drop_last else count + self.batch_size - 1) // self.batch_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Set the number of the epoch that the next `for` runs through."""
+        self.epoch = epoch
+
+    def order(self, epoch: int) -> np.ndarray[Any, Any]:
+        """Return the indices of the items in the order of `epoch`."""
+        count = len(self.dataset)
+        return self._stream.fork(0, epoch).permutation(count) if self.shuffle else np.arange(count)
+
+    def __iter__(self) -> Iterator[Any]:
+        epoch, self.epoch = self.epoch, self.epoch + 1  # counted when begun, not when first asked
+        return self._batches(epoch)
+
+    def _batches(self, epoch: int) -> Iterator[Any]:
+        order = self.order(epoch)
+        for number in range(len(self)):
+            batch = self._batch(order[number * self.batch_size : (number + 1) * self.batch_size])
+            if self.transform is not None:
+                batch = self.transform(batch, self._stream.fork(1, epoch, number))
+            yield batch
+
+    def _batch(self, indices: np.ndarray[Any, Any]) -> Any:
+        arrays = take(self.dataset, indices) if self.collate_fn is None else None
+        if arrays is not None:
+            return tuple(Tensor(array) for array in arrays)
+        return (self.collate_fn or default_collate)([self.dataset[int(i)] for i in indices])
+
+
+def default_collate(items: Sequence[Any]) -> Any:
+    """Make one batch of a list of items, all of one form.
+
+    Arrays and tensors of one shape are stacked along a new first axis into a tensor of their
+    dtype. Python numbers become a tensor: whole numbers int64, others of the default dtype. Tuples,
+    lists (into a tuple) and dicts are gone into; texts stay a list.
+
+    Raises ShapeError where shapes, lengths or keys of the items differ, and DtypeError for items
+    that cannot be stacked.
+
+    >>> from minidl.data import default_collate
+    >>> batch = default_collate([{"x": 1.5, "y": (1, "a")}, {"x": 2.5, "y": (2, "b")}])
+    >>> batch["x"].tolist(), batch["y"][0].tolist(), batch["y"][1]
+    ([1.5, 2.5], [1, 2], ['a', 'b'])
+    """
+    first = items[0]
+    if isinstance(first, str | bytes):
+        return list(items)
+    if isinstance(first, Mapping):
+        for place, item in enumerate(items):
+            if not isinstance(item, Mapping) or item.keys() != first.keys():
+                raise _differ(place, "the keys", list(first), item)
+        return {key: default_collate([item[key] for item in items]) for key in first}
+    if isinstance(first, tuple | list):
+        for place, item in enumerate(items):
+            if not isinstance(item, tuple | list) or len(item) != len(first):
+                raise _differ(place, "the length", len(first), item)
+        columns = [default_collate(column) for column in zip(*items, strict=True)]
+        return type(first)(*columns) if hasattr(first, "_fields") else tuple(columns)
+    if all(_is_number(item) for item in items):
+        return Tensor(_numbers(items))
+    arrays = [
+        plain_array(
+            "default_collate",
+            f"item {place}",
+            np.asarray(item) if isinstance(item, np.generic) or _is_number(item) else item,
+        )
+        for place, item in enumerate(items)
+    ]
+    for place, array in enumerate(arrays):
+        if array.shape != arrays[0].shape:
+            raise _differ(place, "the shape", arrays[0].shape, array)
+    return Tensor(array_module(arrays[0]).stack(arrays))
+
+
+def _is_number(item: Any) -> bool:
+    """Whether `item` is one of Python's numbers: NumPy's have a dtype of their own, which stays."""
+    return isinstance(item, int | float) and not isinstance(item, np.generic)
+
+
+def _numbers(items: Sequence[Any]) -> np.ndarray[Any, Any]:
+    if any(isinstance(item, float) for item in items):
+        return np.asarray(items, get_default_dtype())
+    if all(isinstance(item, bool) for item in items):
+        return np.asarray(items, np.bool_)
+    try:
+        return np.asarray(items, np.int64)
+    except OverflowError:
+        raise DtypeError(f"default_collate: a number does not fit int64: {max(items)}") from None
+
+
+def _differ(place: int, what: str, expected: Any, item: Any) -> ShapeError:
+    came = f"shape {item.shape}" if is_array(item) else repr(item)
+    return ShapeError(
+        f"DataLoader: items of a batch differ: item 0 has {what} {expected}, item {place} is "
+        f"{came:.80}; pad or choose in collate_fn"
+    )

@@ -1,0 +1,73 @@
+"""The checks that ops share: dims, shapes, options. Each says the operation and the argument."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from minidl.errors import DtypeError, ShapeError
+
+
+def axis(op: str, dim: Any, ndim: int, name: str = "dim") -> int:
+    """Return `dim` as a non-negative int. Raises IndexError if there is no such axis."""
+    if isinstance(dim, bool) or not hasattr(dim, "__index__"):
+        raise TypeError(f"{op}: {name} must be an int, got {dim!r}")
+    dim, room = dim.__index__(), max(ndim, 1)
+    if not -room <= dim < room:
+        raise IndexError(f"{op}: {name} is {dim}, but the tensor has {ndim} axes")
+    return dim % room
+
+
+def axes(op: str, dim: Any, ndim: int) -> tuple[int, ...]:
+    """Return `dim` (None for all, an int or a sequence) as a tuple of distinct axes."""
+    if dim is None or (isinstance(dim, Sequence) and len(dim) == 0):
+        return tuple(range(ndim))
+    if not isinstance(dim, Sequence):
+        return (axis(op, dim, ndim),) if ndim else ((), axis(op, dim, ndim))[0]
+    found = tuple([axis(op, d, ndim) for d in dim])
+    if len(set(found)) < len(found):
+        raise ValueError(f"{op}: dim {tuple(dim)} names an axis twice")
+    return found if ndim else ()
+
+
+def same_dtype(op: str, **arrays: Any) -> None:
+    """Raise DtypeError unless the arrays that are not None have one dtype."""
+    given = {name: a.dtype for name, a in arrays.items() if a is not None}
+    if len(set(given.values())) > 1:
+        shown = ", ".join(f"{name} is {dtype}" for name, dtype in given.items())
+        raise DtypeError(f"{op}: {shown}; they must have one dtype (convert with .to(dtype))")
+
+
+def floating(op: str, name: str, x: Any) -> None:
+    """Raise DtypeError unless `x` is of a float dtype."""
+    if x.dtype.kind != "f":
+        raise DtypeError(f"{op}: {name} is {x.dtype}, expected a float dtype (use .float())")
+
+
+def whole(op: str, name: str, x: Any) -> None:
+    """Raise DtypeError unless `x` holds whole numbers."""
+    if x.dtype.kind not in "iu":
+        raise DtypeError(f"{op}: {name} is {x.dtype}, expected whole numbers (use .long())")
+
+
+def rank(op: str, name: str, x: Any, *allowed: int, meaning: str = "") -> None:
+    """Raise ShapeError unless `x` has one of the allowed numbers of axes."""
+    if x.ndim not in allowed:
+        wanted = " or ".join(map(str, allowed)) + (f" {meaning}" if meaning else "")
+        raise ShapeError(f"{op}: {name} has shape {x.shape}, expected {wanted} axes")
+
+
+def choice(op: str, name: str, value: Any, *allowed: Any) -> None:
+    """Raise ValueError unless an option has one of the allowed values."""
+    if value not in allowed:
+        raise ValueError(f"{op}: {name} is {value!r}, expected one of {list(allowed)}")
+
+
+def sizes(op: str, name: str, value: Any, count: int, least: int = 0) -> tuple[int, ...]:
+    """Return an int or a sequence of `count` ints, none below `least`, as a tuple."""
+    given = (value,) * count if hasattr(value, "__index__") else tuple(value)
+    if len(given) == 1:
+        given *= count
+    if len(given) != count or not all(hasattr(v, "__index__") for v in given):
+        raise ValueError(f"{op}: {name} is {value!r}, expected an int or {count} ints")
+    if any(v < least for v in given):
+        raise ValueError(f"{op}: {name} is {value!r}, expected at least {least}")
+    return tuple([v.__index__() for v in given])

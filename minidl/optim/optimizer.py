@@ -1,0 +1,172 @@
+"""What all optimisers share: parameter groups, state, saving and loading of both."""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from minidl.errors import FormatError, ShapeError
+from minidl.tape import TensorBase, set_recording, tie, touch
+from minidl.tensor import Tensor, tensor
+
+__all__ = ["Optimizer"]
+
+
+class Optimizer:
+    """Changes parameters in place by their gradients; a subclass says how in `_update`.
+
+    params : tensors that require a gradient, or dicts {"params": tensors, option: value} for
+        groups with options of their own
+    defaults : the options of the groups that do not set them
+
+    `param_groups` is PyTorch's list of dicts; `state[p]` holds what is kept for a parameter.
+    Raises ValueError for an empty list or a parameter given twice, TypeError for what is no leaf.
+    """
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        if isinstance(params, TensorBase):
+            raise TypeError("optimizer: params must be a list of tensors, got a single one")
+        self.defaults = defaults
+        self.state: dict[Tensor, dict[str, Any]] = {}
+        self.param_groups: list[dict[str, Any]] = []
+        groups = list(params)
+        if not groups:
+            raise ValueError("optimizer: the list of parameters is empty")
+        if not isinstance(groups[0], dict):
+            groups = [{"params": groups}]
+        for group in groups:
+            self.add_param_group(group)
+
+    def add_param_group(self, group: dict[str, Any]) -> None:
+        """Add a group of parameters; options that it does not set are the defaults."""
+        params = group["params"]
+        params = [params] if isinstance(params, TensorBase) else list(params)
+        known = {id(p) for g in self.param_groups for p in g["params"]}
+        for p in params:
+            if not isinstance(p, TensorBase):
+                raise TypeError(f"optimizer: a parameter is a {type(p).__name__}, not a tensor")
+            if not p.is_leaf:
+                raise TypeError(
+                    f"optimizer: a tensor of shape {p.shape} was computed from others; "
+                    "only leaves can be trained"
+                )
+            if id(p) in known:
+                raise ValueError(f"optimizer: a parameter of shape {p.shape} is given twice")
+            known.add(id(p))
+        if strangers := group.keys() - self.defaults.keys() - {"params", "initial_lr"}:
+            raise ValueError(f"optimizer: a group has unknown options {sorted(strangers)}")
+        self.param_groups.append(self.defaults | group | {"params": params})
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients, or with `set_to_none=False` fill them with zeros."""
+        for group in self.param_groups:
+            for p in group["params"]:
+                if set_to_none:
+                    p.grad = None
+                elif p.grad is not None:
+                    p.grad = tie(p.grad.data * 0, None)
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        closure : runs the forward and backward pass again; its loss is returned
+        """
+        loss = None
+        if closure is not None:
+            with set_recording(True):
+                loss = closure()
+        for group in self.param_groups:
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                g = p.grad.data
+                if g.shape != p.data.shape:
+                    raise ShapeError(f"optimizer: .grad has shape {g.shape}, its tensor {p.shape}")
+                if group.get("maximize"):
+                    g = -g
+                state = self.state.setdefault(p, {})
+                self._update(p.data, g, state, group)
+                touch(p.data)
+        return loss
+
+    def _update(self, p: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
+        """Change the array `p` in place by its gradient `g`; keep what is needed in `state`."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how it updates (_update)")
+
+    # ---- saving and loading ---------------------------------------------------------------------
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return {"state": {number: …}, "param_groups": […]} in PyTorch's form.
+
+        Parameters are numbered in the order of the groups; arrays come as tensors that share
+        memory with the state.
+        """
+        numbers: dict[int, int] = {}
+        groups = []
+        for group in self.param_groups:
+            for p in group["params"]:
+                numbers[id(p)] = len(numbers)
+            groups.append(group | {"params": [numbers[id(p)] for p in group["params"]]})
+        state = {
+            numbers[id(p)]: {
+                k: tie(v, None) if hasattr(v, "strides") else v for k, v in values.items()
+            }
+            for p, values in self.state.items()
+        }
+        return {"state": state, "param_groups": groups}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what `state_dict` returned; all is checked before anything is changed.
+
+        Raises FormatError if the groups, their sizes, or the shapes of the state do not fit.
+        """
+        try:
+            groups, values = list(state["param_groups"]), dict(state["state"])
+            sizes = [len(g["params"]) for g in groups]
+        except (KeyError, TypeError) as error:
+            raise FormatError(f"optimizer: this is no optimiser's state ({error})") from None
+        mine = [len(g["params"]) for g in self.param_groups]
+        if sizes != mine:
+            raise FormatError(f"optimizer: the state has groups of {sizes} parameters, here {mine}")
+        for group in groups:
+            if missing := self.defaults.keys() - group.keys():
+                raise FormatError(f"optimizer: a group lacks the options {sorted(missing)}")
+        params = {
+            number: p
+            for saved, group in zip(groups, self.param_groups, strict=True)
+            for number, p in zip(saved["params"], group["params"], strict=True)
+        }
+        loaded: dict[Tensor, dict[str, Any]] = {}
+        for number, entries in values.items():
+            number = int(number)
+            if number not in params:
+                raise FormatError(f"optimizer: the state names parameter {number}; there is none")
+            p = params[number]
+            loaded[p] = {k: _entry(k, v, p) for k, v in entries.items()}
+        self.state = loaded
+        for saved, group in zip(groups, self.param_groups, strict=True):
+            group.update({k: v for k, v in saved.items() if k != "params"})
+
+    def __repr__(self) -> str:
+        lines = [f"{type(self).__name__} ("]
+        for i, group in enumerate(self.param_groups):
+            options = ", ".join(f"{k}={v}" for k, v in sorted(group.items()) if k != "params")
+            lines.append(f"  group {i}: {len(group['params'])} tensors, {options}")
+        return "\n".join([*lines, ")"])
+
+
+def _entry(name: str, value: Any, p: Tensor) -> Any:
+    """One value of a saved state as an array on the parameter's device; numbers stay numbers."""
+    if value is None or isinstance(value, (bool, int, float)):
+        return value
+    data = tensor(value, device=p.device).data
+    if name == "step" or name == "mu_product":
+        return data.item()
+    if data.shape != p.shape:
+        raise FormatError(f"optimizer: {name} has shape {data.shape}, its parameter {p.shape}")
+    return data.astype(p.dtype)
+
+
+def check(name: str, **limits: tuple[float, float, float]) -> None:
+    """Raise ValueError unless each option lies in [low, high]."""
+    for option, (value, low, high) in limits.items():
+        if not low <= value <= high:
+            raise ValueError(f"{name}: {option} is {value}, expected {low} to {high}")

@@ -1,0 +1,145 @@
+"""What is on the tape, and what happened to the memory that it refers to."""
+
+import contextlib
+import itertools
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import Any
+
+from minidl.device import owner
+
+clock = itertools.count(1)  # ticks at everything recorded and at every change in place
+
+
+class _Mode(threading.local):
+    recording = True  # per thread: one thread's no_grad() is nobody else's
+
+
+mode = _Mode()
+
+
+@contextlib.contextmanager
+def set_recording(on: bool) -> Iterator[None]:
+    """Record operations, or do not, inside a with-block; put back even when the block raises."""
+    before, mode.recording = mode.recording, on
+    try:
+        yield
+    finally:
+        mode.recording = before
+
+
+class TensorBase:
+    """What the tape knows of a tensor; `tensor.py` makes the class that users see.
+
+    data : the array;  grad : None or a tensor;  node : its place on the tape, None unless a
+    gradient may be asked of it;  born : the time at which an untracked view was taken
+    """
+
+    __slots__ = ("__weakref__", "born", "data", "grad", "node")
+    data: Any
+    grad: Any
+    node: Any
+    born: int
+
+
+_class: type = TensorBase
+_new = object.__new__
+
+
+def tensor_class(cls: type) -> type:
+    """Tell the tape the class of the tensors that it makes; a class decorator, used once."""
+    global _class
+    _class = cls
+    return cls
+
+
+class Leaf:
+    """Where a gradient ends. It refers to its tensor weakly, so the tape keeps no tensor alive."""
+
+    __slots__ = ("hooks", "order", "tensor")
+
+    def __init__(self, tensor: Any) -> None:
+        self.tensor = weakref.ref(tensor)
+        self.order, self.hooks = next(clock), None
+
+    @property
+    def shape(self) -> Any:
+        """The shape of its tensor; None if that is gone, and its gradient of no interest."""
+        tensor = self.tensor()
+        return None if tensor is None else tensor.data.shape
+
+    @property
+    def dtype(self) -> Any:
+        """The dtype of its tensor."""
+        tensor = self.tensor()
+        return None if tensor is None else tensor.data.dtype
+
+
+class Node:
+    """One recorded operation. It refers to its parents' nodes and never to a tensor.
+
+    So there are no reference cycles, and no array is kept but those in `saved`.
+    """
+
+    __slots__ = ("dtype", "hooks", "line", "op", "order", "parents", "recipe", "saved", "shape")
+
+
+class Port:
+    """One output of an operation that has several."""
+
+    __slots__ = ("dtype", "hooks", "index", "node", "order", "shape")
+
+    def __init__(self, node: Node, index: int, array: Any) -> None:
+        self.node, self.index, self.order = node, index, node.order
+        self.shape, self.dtype, self.hooks = array.shape, array.dtype, None
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Port and other.node is self.node and other.index == self.index
+
+    def __hash__(self) -> int:
+        return hash((id(self.node), self.index))
+
+
+def tie(array: Any, node: Any) -> Any:
+    """A Tensor of an array that belongs at `node`: the constructor without its checks."""
+    tensor = _new(_class)
+    tensor.data = array
+    tensor.grad = None
+    tensor.node = node
+    tensor.born = 0
+    return tensor
+
+
+# ---- changes in place ---------------------------------------------------------------------------
+# The counter belongs to the memory, so all views share it: it is kept by the array that owns the
+# memory and dies with it. A node knows when it saved its values (`order`), so nothing is counted
+# while recording; a backward pass compares times.
+
+changed: dict[int, tuple[int, Any]] = {}  # id(owner) -> (time of the last change, weak reference)
+rebased: dict[int, tuple[int, Any]] = {}  # the same, for changes that were recorded on the tape
+last_change = 0
+
+
+def touch(array: Any, recorded: bool = False) -> None:
+    """Note that the memory of `array` was changed in place, and that saved values in it are stale.
+
+    recorded : the change carried a gradient, so other tensors that share the memory no longer
+        agree with their place on the tape
+    """
+    global last_change
+    memory = owner(array)
+    key, time = id(memory), next(clock)
+    for table in (changed, rebased) if recorded else (changed,):
+        entry = table.get(key)
+        if entry is None:
+            reference = weakref.ref(memory, lambda _, t=table, k=key: t.pop(k, None))
+        else:
+            reference = entry[1]
+        table[key] = (time, reference)
+    last_change = time
+
+
+def changed_since(array: Any, time: int) -> bool:
+    """Whether the memory of `array` was changed in place after `time`."""
+    return last_change > time and changed.get(id(owner(array)), (0,))[0] > time

@@ -1,0 +1,713 @@
+"""Properties of the tape itself: recording, replaying, memory, changes in place, hooks."""
+
+import gc
+import threading
+import time
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minidl
+from minidl import ops, tape
+from minidl.errors import DtypeError, ShapeError
+from minidl.tape import Kept, op
+
+
+def leaf(*values: float, dtype: str = "float64") -> minidl.Tensor:
+    return minidl.tensor(values, dtype=dtype, requires_grad=True)
+
+
+# ---- derivatives --------------------------------------------------------------------------------
+
+STEPS = st.lists(
+    st.tuples(st.sampled_from(["add", "sub", "mul"]), st.integers(0, 20), st.integers(0, 20)),
+    max_size=12,
+)
+
+
+@given(STEPS)
+def test_random_programs(steps: list[tuple[str, int, int]]) -> None:
+    """Straight-line programs that use values again and again, against dual numbers."""
+    value, dual = [minidl.tensor(0.5, dtype="float64", requires_grad=True)], [(0.5, 1.0)]
+    for name, i, j in steps:
+        i, j = i % len(value), j % len(value)
+        (a, da), (b, db) = dual[i], dual[j]
+        value.append(getattr(ops, name)(value[i], value[j]))
+        results = {
+            "add": (a + b, da + db),
+            "sub": (a - b, da - db),
+            "mul": (a * b, da * b + a * db),
+        }
+        dual.append(results[name])
+    found = minidl.grad(value[-1], value[:1], allow_unused=True)[0]
+    assert np.isclose(found.data, dual[-1][1], rtol=1e-12, atol=1e-300)
+
+
+@given(STEPS)
+def test_random_programs_to_third_order(steps: list[tuple[str, int, int]]) -> None:
+    """The same programs are polynomials; all their derivatives are known."""
+    x = minidl.tensor(0.5, dtype="float64", requires_grad=True)
+    value, polynomial = [x], [np.polynomial.Polynomial([0, 1])]
+    for name, i, j in steps[:5]:
+        i, j = i % len(value), j % len(value)
+        value.append(getattr(ops, name)(value[i], value[j]))
+        p, q = polynomial[i], polynomial[j]
+        polynomial.append({"add": p + q, "sub": p - q, "mul": p * q}[name])
+    y, p = value[-1], polynomial[-1]
+    for _ in range(3):
+        p = p.deriv()
+        if not y.requires_grad:
+            assert abs(p(0.5)) < 1e-12
+            return
+        (y,) = minidl.grad(y, x, create_graph=True, allow_unused=True)
+        if y is None:
+            assert abs(p(0.5)) < 1e-12
+            return
+        assert np.isclose(y.data, p(0.5), rtol=1e-9, atol=1e-12)
+
+
+def test_a_value_used_2_to_the_60_ways_takes_sixty_steps() -> None:
+    x = y = leaf(1.0)
+    for _ in range(60):
+        y = y + y
+    y.backward(np.ones(1))
+    assert x.grad.data == 2.0**60
+
+
+def test_a_graph_of_a_million_operations() -> None:
+    """Neither the walk nor the release of the graph recurses."""
+    x = y = leaf(1.0)
+    for _ in range(1_000_000):
+        y = y + 1.0
+    y.backward()
+    assert x.grad.data == 1.0
+    del y
+    z = x
+    for _ in range(1_000_000):
+        z = z + 1.0
+    del z  # a graph that was never walked goes as well
+
+
+def test_grad_computes_only_what_is_asked_for() -> None:
+    seen = []
+
+    @op(x=lambda g, y: seen.append("x") or g * y, y=lambda g, x: seen.append("y") or g * x)
+    def product(x: Any, y: Any) -> Any:
+        return x * y
+
+    x, w = leaf(2.0), leaf(3.0)
+    (g,) = minidl.grad(product(x, w), x)
+    assert g.tolist() == [3.0]
+    assert seen == ["x"]
+
+
+def test_grad_of_an_input_that_lies_above_another() -> None:
+    x = leaf(3.0)
+    h = x * x
+    gx, gh = minidl.grad(h * h, [x, h])
+    assert gx.tolist() == [4 * 27.0]
+    assert gh.tolist() == [18.0]
+
+
+def test_grad_leaves_no_trace_in_grad() -> None:
+    x, w = leaf(2.0), leaf(3.0)
+    minidl.grad(x * w, x)
+    assert x.grad is None
+    assert w.grad is None
+
+
+def test_unused_inputs() -> None:
+    x, w = leaf(2.0), leaf(3.0)
+    with pytest.raises(RuntimeError, match=r"grad: input 1 of shape \(1,\) was not used"):
+        minidl.grad(x * x, [x, w])
+    assert minidl.grad(x * x, [x, w], allow_unused=True)[1] is None
+
+
+def test_backward_accumulates_and_grad_outputs_weigh() -> None:
+    x = leaf(1.0, 2.0)
+    (x * 3.0).backward(np.array([1.0, 10.0]))
+    before = x.grad
+    (x * 3.0).backward(np.array([1.0, 10.0]))
+    assert x.grad.tolist() == [6.0, 60.0]
+    assert before.tolist() == [3.0, 30.0]
+
+
+def test_backward_for_chosen_inputs_only() -> None:
+    x, w = leaf(2.0), leaf(3.0)
+    (x * w).backward(inputs=[w])
+    assert x.grad is None
+    assert w.grad.tolist() == [2.0]
+
+
+# ---- what goes wrong is said --------------------------------------------------------------------
+
+
+def test_a_second_backward_says_what_to_do() -> None:
+    x = leaf(2.0)
+    y = x * x
+    y.backward(retain_graph=True)
+    y.backward()
+    with pytest.raises(RuntimeError, match="mul: backward ran through here already .*retain_graph"):
+        y.backward()
+
+
+def test_backward_without_a_gradient_path() -> None:
+    with pytest.raises(RuntimeError, match="does not depend on any tensor that requires"):
+        minidl.tensor([1.0]).backward()
+    with pytest.raises(RuntimeError, match="dtype is int64"):
+        minidl.tensor([1]).backward()
+
+
+def test_backward_of_many_numbers_needs_a_gradient() -> None:
+    with pytest.raises(ShapeError, match=r"the output has shape \(2,\); give a gradient"):
+        (leaf(1.0, 2.0) * 2.0).backward()
+    with pytest.raises(ShapeError, match=r"the gradient has shape \(3,\), the output \(2,\)"):
+        (leaf(1.0, 2.0) * 2.0).backward(np.ones(3))
+
+
+def test_inputs_that_require_no_gradient() -> None:
+    x = leaf(1.0)
+    with pytest.raises(RuntimeError, match="input 0 does not require a gradient"):
+        minidl.grad(x * x, minidl.tensor([1.0]))
+    with pytest.raises(TypeError, match="input 0 is a ndarray"):
+        minidl.grad(x * x, [x.detach().numpy()])
+
+
+def test_a_library_error_names_the_op_and_its_arguments() -> None:
+    with pytest.raises(ShapeError, match=r"add: .*x is \(2,\) float64, y is \(3,\) float64"):
+        leaf(1.0, 2.0) + leaf(1.0, 2.0, 3.0)
+
+
+def test_wrong_calls() -> None:
+    x = leaf(1.0)
+    with pytest.raises(TypeError, match="mul: argument 'y' is missing"):
+        ops.mul(x)
+    with pytest.raises(TypeError, match="neg: there is no argument 'nonsense'"):
+        ops.neg(x, nonsense=1)
+    with pytest.raises(TypeError, match="mul: argument 'x' is given twice"):
+        ops.mul(x, x, x=x)
+    with pytest.raises(TypeError, match="neg: takes 1 arguments, got 2"):
+        ops.neg(x, x)
+
+
+def test_a_missing_derivative_is_named() -> None:
+    @op(x=lambda g: g)
+    def shifted(x: Any, by: Any) -> Any:
+        return x + by
+
+    with pytest.raises(NotImplementedError, match=r"no derivative with respect to 'by'.*detach"):
+        shifted(leaf(1.0), leaf(1.0))
+
+
+def test_a_derivative_that_names_nonsense() -> None:
+    with pytest.raises(TypeError, match="derivatives for .'z'.: no such arguments"):
+
+        @op(z=lambda g: g)
+        def wrong(x: Any) -> Any:
+            return x
+
+    @op(x=lambda g, nonsense: g)
+    def vague(x: Any) -> Any:
+        return x
+
+    with pytest.raises(TypeError, match="names 'nonsense', which is no argument"):
+        vague(leaf(1.0))
+
+
+def test_a_derivative_of_the_wrong_shape_is_caught() -> None:
+    @op(x=lambda g: g)
+    def first(x: Any) -> Any:
+        return x[:1]
+
+    x = leaf(1.0, 2.0)
+    with pytest.raises(AssertionError, match=r"first: a derivative has shape \(1,\)"):
+        first(x).backward()
+
+
+# ---- the prototype's traps ----------------------------------------------------------------------
+
+
+def test_a_subclass_is_a_tensor() -> None:
+    class Special(minidl.Tensor):
+        __slots__ = ()
+
+    x = Special(np.ones(2), requires_grad=True)
+    y = ops.mul(x, y=Special(np.full(2, 3.0)))
+    y.backward(np.ones(2))
+    assert x.grad.tolist() == [3.0, 3.0]
+
+
+def test_tensors_given_by_name_are_seen() -> None:
+    x, w = leaf(2.0), leaf(3.0)
+    ops.mul(y=w, x=x).backward()
+    assert (x.grad.tolist(), w.grad.tolist()) == ([3.0], [2.0])
+
+
+def test_a_users_op_named_add_does_not_replace_ours() -> None:
+    before = ops.registry["add"]
+
+    @op(x=lambda g: g, y=lambda g: g)
+    def add(x: Any, y: Any) -> Any:
+        return x * 0 + y * 0
+
+    assert ops.registry["add"] is before
+    assert any(name.endswith(".add") and name != "add" for name in ops.registry)
+    x = leaf(1.0)
+    (x + x).backward()
+    assert x.grad.tolist() == [2.0]
+
+
+def test_a_cast_to_whole_numbers_ends_the_gradient() -> None:
+    assert not leaf(1.5).long().requires_grad
+
+
+def test_numpys_scalars_are_weak() -> None:
+    x = minidl.tensor([1.0])
+    for y in (x * np.sqrt(2), np.float64(2) * x, x + np.float64(1), x / np.float64(3)):
+        assert y.dtype == "float32"
+
+
+def test_gradients_share_no_memory() -> None:
+    x, y = leaf(1.0), leaf(1.0)
+    g = np.ones(1)
+    (x + y).backward(g)
+    assert not np.shares_memory(x.grad.data, y.grad.data)
+    assert not np.shares_memory(x.grad.data, g)
+
+
+def test_recording_comes_back_after_an_exception() -> None:
+    with pytest.raises(ZeroDivisionError), minidl.no_grad():
+        1 / 0  # noqa: B018
+    assert (leaf(1.0) * 2.0).requires_grad
+
+
+def test_no_grad_is_per_thread_and_nests() -> None:
+    found = []
+    with minidl.no_grad():
+        thread = threading.Thread(target=lambda: found.append(minidl.is_grad_enabled()))
+        thread.start()
+        thread.join()
+        with minidl.enable_grad():
+            found.append((leaf(1.0) * 2.0).requires_grad)
+        found.append((leaf(1.0) * 2.0).requires_grad)
+    assert found == [True, True, False]
+
+
+@minidl.no_grad()
+def _doubled(x: minidl.Tensor) -> minidl.Tensor:
+    return x * 2.0
+
+
+def test_no_grad_as_a_decorator() -> None:
+    assert not _doubled(leaf(1.0)).requires_grad
+
+
+# ---- memory -------------------------------------------------------------------------------------
+
+
+def test_memory_goes_back_without_the_collector() -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for create_graph in (False, True):
+            array = np.ones(10)
+            gone = weakref.ref(array)
+            x = minidl.from_numpy(array).requires_grad_()
+            y = x * x / x
+            y.backward(np.ones(10), create_graph=create_graph)
+            del array, x, y
+            assert gone() is None
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+
+
+def test_what_no_derivative_needs_is_not_kept() -> None:
+    x = leaf(1.0)
+    h = x + 1.0
+    gone = weakref.ref(h.data)
+    y = h + 1.0  # the derivative of a sum needs nothing
+    del h
+    assert gone() is None
+    assert y.requires_grad
+
+
+# ---- changes in place ---------------------------------------------------------------------------
+
+
+def test_a_changed_argument_is_refused() -> None:
+    x, w = leaf(2.0), leaf(3.0)
+    y = x * w
+    with minidl.no_grad():
+        w.mul_(10.0)
+    with pytest.raises(RuntimeError, match="mul: y, which its derivative needs, was changed"):
+        y.backward()
+
+
+def test_a_change_through_a_view_is_refused() -> None:
+    x, w = leaf(1.0, 2.0), leaf(3.0, 4.0)
+    y = x * ops.reshape(w, (2,))
+    with minidl.no_grad():
+        w[0] = 100.0
+    with pytest.raises(RuntimeError, match="was changed in place"):
+        y.backward(np.ones(2))
+
+
+def test_a_changed_output_is_refused() -> None:
+    x, w = leaf(2.0), leaf(3.0)
+    y = x / w
+    with minidl.no_grad():
+        y.mul_(2.0)
+    with pytest.raises(RuntimeError, match="div: its output, which its derivative needs"):
+        y.backward()
+
+
+def test_a_change_that_no_derivative_minds_is_allowed() -> None:
+    x = leaf(2.0)
+    y = x + 1.0
+    y.mul_(3.0)
+    y.backward()
+    assert x.grad.tolist() == [3.0]
+
+
+def test_assignment_has_gradients() -> None:
+    x, w = leaf(1.0, 2.0, 3.0), leaf(5.0)
+    y = x * 1.0
+    y[1:2] = w * 2.0
+    (y * np.array([1.0, 10.0, 100.0])).sum().backward()
+    assert x.grad.tolist() == [1.0, 0.0, 100.0]
+    assert w.grad.tolist() == [20.0]
+
+
+def test_a_buffer_filled_step_by_step() -> None:
+    x = leaf(2.0)
+    buffer = minidl.zeros(3, dtype="float64")
+    h = x
+    for i in range(3):
+        buffer[i] = h[0]
+        h = h * x
+    buffer.sum().backward()
+    assert x.grad.tolist() == [1 + 2 * 2.0 + 3 * 4.0]
+
+
+def test_a_stale_view_is_refused() -> None:
+    """PyTorch would rewrite the view's history; we say so instead of forgetting the gradient."""
+    x = leaf(5.0)
+    buffer = minidl.zeros(2, dtype="float64")
+    view = buffer[0:1]
+    view.add_(x)  # the memory of `buffer` changes with a gradient that `buffer` does not know
+    with pytest.raises(RuntimeError, match="shares memory with a tensor that was changed in place"):
+        buffer * 2.0
+    assert (buffer.detach() * 2.0).tolist() == [10.0, 0.0]
+
+
+def test_a_leaf_cannot_be_changed_while_recording() -> None:
+    x = leaf(1.0)
+    with pytest.raises(RuntimeError, match=r"in place: a leaf .*no_grad"):
+        x.add_(1.0)
+    with pytest.raises(RuntimeError, match="in place: a leaf"):
+        x[0] = 1.0
+    with minidl.no_grad():
+        x.add_(1.0)
+    assert x.tolist() == [2.0]
+    assert x.requires_grad
+
+
+def test_read_only_memory_is_refused() -> None:
+    array = np.ones(2)
+    array.flags.writeable = False
+    with pytest.raises(RuntimeError, match="read-only"):
+        minidl.from_numpy(array).add_(1.0)
+    with pytest.raises(RuntimeError, match="read-only"):
+        ops.expand(minidl.tensor([1.0]), (3,)).zero_()
+
+
+def test_a_change_in_place_keeps_shape_and_kind() -> None:
+    with pytest.raises(ShapeError, match=r"in place: the result has shape \(2,\), this tensor"):
+        minidl.tensor([1.0]).add_(minidl.tensor([1.0, 2.0]))
+    with pytest.raises(DtypeError, match="in place: the result is float32, this tensor int64"):
+        minidl.tensor([1]).add_(1.5)
+
+
+# ---- hooks --------------------------------------------------------------------------------------
+
+
+def test_hooks_see_the_whole_gradient_and_may_replace_it() -> None:
+    x = leaf(2.0)
+    h = x * 3.0
+    seen = []
+    handle = h.register_hook(lambda g: seen.append(g.item()))
+    h.register_hook(lambda g: g * 10.0)
+    x.register_hook(lambda g: seen.append(g.item()))
+    y = h * h + h  # two uses of h: the hook runs once, on their sum
+    y.backward(retain_graph=True)
+    assert seen == [13.0, 390.0]
+    assert x.grad.item() == 390.0
+    handle.remove()
+    y.backward()
+    assert seen == [13.0, 390.0, 390.0]
+
+
+def test_retain_grad() -> None:
+    x = leaf(2.0)
+    h = x * 3.0
+    h.retain_grad()
+    (h * h).backward()
+    assert h.grad.item() == 12.0
+
+
+def test_a_hook_of_the_wrong_shape_is_refused() -> None:
+    x = leaf(2.0)
+    h = x * 3.0
+    h.register_hook(lambda g: minidl.zeros(3))
+    with pytest.raises(ShapeError, match="hook: returned shape"):
+        h.backward()
+
+
+# ---- several outputs, kept values, joint derivatives, definitions -------------------------------
+
+
+@op(x=lambda g: ops.where(g[0] == g[0], g[0] + 2.0 * g[1], 0.0))
+def twice(x: Any) -> Any:
+    """Two outputs: x and 2 x."""
+    return x.copy(), 2 * x
+
+
+def test_an_unused_output_counts_as_zero() -> None:
+    x = leaf(1.0, 2.0)
+    twice(x)[1].backward(np.ones(2))
+    assert x.grad.tolist() == [2.0, 2.0]
+    a, b = twice(x)
+    ga, gb = minidl.grad((a * b).sum(), [a, b])
+    assert (ga.tolist(), gb.tolist()) == (b.tolist(), a.tolist())
+
+
+@op(x=lambda g, mask: ops.where(mask, g, 0.0))
+def positive_part(x: Any) -> Any:
+    """An op that keeps a mask."""
+    mask = x > 0
+    return x * mask, Kept(mask=mask)
+
+
+def test_kept_values() -> None:
+    x = leaf(-1.0, 2.0)
+    y = positive_part(x)
+    y.backward(np.ones(2))
+    assert (y.tolist(), x.grad.tolist()) == ([-0.0, 2.0], [0.0, 1.0])
+
+
+def _affine_gradient(g: Any, wanted: Any, x: Any, w: Any) -> Any:
+    found = {"x": lambda: g * w, "w": lambda: g * x, "b": lambda: g}
+    _affine_gradient.wanted = wanted
+    return tuple([found[name]() for name in wanted])
+
+
+@op(joint=_affine_gradient, wrt=("x", "w", "b"))
+def affine(x: Any, w: Any, b: Any = None) -> Any:
+    """X w + b with one derivative for all three."""
+    return x * w if b is None else x * w + b
+
+
+def test_a_joint_derivative_is_told_what_is_wanted() -> None:
+    x, w, b = leaf(2.0), leaf(3.0), leaf(1.0)
+    affine(x, w.detach(), b).backward()
+    assert _affine_gradient.wanted == ("x", "b")
+    assert (x.grad.item(), b.grad.item()) == (3.0, 1.0)
+    minidl.grad(affine(x, w), w)
+    assert _affine_gradient.wanted == ("w",)
+    (g,) = minidl.grad(affine(x, w), w, create_graph=True)
+    assert minidl.grad(g, x)[0].item() == 1.0
+
+
+def _cube_by_ops(x: Any) -> Any:
+    return x * x * x
+
+
+def _cube_slope(g: Any, x: Any) -> Any:
+    assert type(g) is np.ndarray
+    assert type(x) is np.ndarray
+    return 3 * x**2 * g
+
+
+@op(x=_cube_slope, definition=_cube_by_ops)
+def cube(x: Any) -> Any:
+    """A fused op: its derivative sees arrays only."""
+    return x**3
+
+
+def test_a_fused_op_is_differentiated_by_its_definition() -> None:
+    x = leaf(2.0)
+    (g,) = minidl.grad(cube(x), x)
+    assert g.item() == 12.0
+    (g,) = minidl.grad(cube(x), x, create_graph=True)
+    (h,) = minidl.grad(g, x, create_graph=True)
+    assert (g.item(), h.item(), minidl.grad(h, x)[0].item()) == (12.0, 12.0, 6.0)
+
+
+def test_arguments_of_a_definition_are_watched() -> None:
+    x = leaf(2.0)
+    y = cube(x)
+    with minidl.no_grad():
+        x.add_(1.0)
+    with pytest.raises(RuntimeError, match="cube: x, which its derivative needs, was changed"):
+        minidl.grad(y, x, create_graph=True)
+
+
+@op(parts=lambda g, parts_shape: [g * (i + 1.0) for i in range(len(parts_shape))])
+def weighted(*parts: Any) -> Any:
+    """1 a + 2 b + 3 c + …"""
+    total = 0.0
+    for i, part in enumerate(parts):
+        total = total + part * (i + 1.0)
+    return total
+
+
+def test_variadic_ops() -> None:
+    x, y = leaf(1.0), leaf(2.0)
+    for call in (lambda: weighted(x, x.detach(), y), lambda: weighted([x, x.detach(), y])):
+        gx, gy = minidl.grad(call(), [x, y])
+        assert (gx.item(), gy.item()) == (1.0, 3.0)
+
+
+# ---- observation --------------------------------------------------------------------------------
+
+
+def test_observers_see_every_op_with_the_users_line() -> None:
+    events: list[Any] = []
+    x = leaf(2.0)
+    with tape.observe(events.append):
+        y = x.detach() * 3.0 + x
+        y.backward()
+    kinds = [(e.kind, e.op.name) for e in events]
+    assert kinds == [("forward", "mul"), ("forward", "add"), ("backward", "add")]
+    assert all("test_tape.py" in e.line for e in events)
+    assert events[1].output.item() == 8.0
+    assert events[2].gradient.item() == 1.0
+    x * 2.0
+    assert len(events) == 3
+
+
+def test_anomaly_mode_names_operation_and_line() -> None:
+    x = leaf(0.0)
+    with minidl.detect_anomaly(), pytest.raises(FloatingPointError, match=r"div: .*infinity.*test"):
+        1.0 / x
+    with (
+        minidl.detect_anomaly(),
+        pytest.raises(FloatingPointError, match=r"div: gradient 0 of its backward pass holds NaN"),
+    ):
+        y = x / leaf(1.0)
+        y.backward(np.array([np.nan]))
+
+
+# ---- functional ---------------------------------------------------------------------------------
+
+
+def _cubic(x: Any) -> Any:
+    return (x * x * x).sum()
+
+
+def test_vjp_jvp_hvp_jacobian_hessian() -> None:
+    x = minidl.tensor([1.0, 2.0], dtype="float64")
+    v = minidl.tensor([1.0, -1.0], dtype="float64")
+    value, g = minidl.vjp(_cubic, x)
+    assert (value.item(), g.tolist()) == (9.0, [3.0, 12.0])
+    assert minidl.jvp(_cubic, x, v)[1].item() == -9.0
+    assert minidl.hvp(_cubic, x, v)[1].tolist() == [6.0, -12.0]
+    assert minidl.hessian(_cubic, x).tolist() == [[6.0, 0.0], [0.0, 12.0]]
+    jacobian = minidl.jacobian(lambda x, y: (x * y, x + y), (x, v))
+    assert [[b.tolist() for b in row] for row in jacobian] == [
+        [[[1.0, 0.0], [0.0, -1.0]], [[1.0, 0.0], [0.0, 2.0]]],
+        [[[1.0, 0.0], [0.0, 1.0]], [[1.0, 0.0], [0.0, 1.0]]],
+    ]
+    assert not value.requires_grad
+
+
+def test_functional_derivatives_nest() -> None:
+    x = minidl.tensor([1.0, 2.0], dtype="float64", requires_grad=True)
+    _, g = minidl.vjp(_cubic, x, create_graph=True)
+    assert minidl.grad(g.sum(), x)[0].tolist() == [6.0, 12.0]
+    third = minidl.jacobian(lambda x: minidl.hessian(_cubic, x, create_graph=True), x)
+    assert third.shape == (2, 2, 2)
+    assert (third.data[0, 0, 0], third.data[1, 1, 1], abs(third.data).sum()) == (6.0, 6.0, 12.0)
+
+
+def test_functional_errors() -> None:
+    x = minidl.tensor([1.0, 2.0])
+    with pytest.raises(ShapeError, match="vjp: give v"):
+        minidl.vjp(lambda x: x * 2.0, x)
+    with pytest.raises(ShapeError, match=r"vjp: v has shape \(3,\), expected \(2,\)"):
+        minidl.vjp(lambda x: x * 2.0, x, minidl.zeros(3))
+    with pytest.raises(TypeError, match="jvp: the function must return tensors, got float"):
+        minidl.jvp(lambda x: 1.0, x, x)
+
+
+def test_checkpoint_gives_the_same_gradients() -> None:
+    w = leaf(3.0)
+    for create_graph in (False, True):
+        x = leaf(2.0)
+        plain = x * w * x
+        saved = minidl.checkpoint(lambda h: h * w * h, x)
+        assert saved.item() == plain.item()
+        expected = minidl.grad(plain, [x, w], create_graph=create_graph)
+        found = minidl.grad(saved * 1.0, [x, w], create_graph=create_graph)
+        assert [g.item() for g in found] == [g.item() for g in expected]
+        if create_graph:
+            assert minidl.grad(found[0], w)[0].item() == minidl.grad(expected[0], w)[0].item()
+
+
+def test_checkpoint_keeps_nothing_of_its_inside() -> None:
+    inside = []
+
+    def function(x: Any) -> Any:
+        h = x * x
+        inside.append(weakref.ref(h.data))
+        return h * h
+
+    x = leaf(2.0)
+    y = minidl.checkpoint(function, x)
+    assert inside[0]() is None
+    y.backward()
+    assert x.grad.item() == 32.0
+    assert len(inside) == 2
+
+
+def test_checkpoint_where_a_parameter_is_used_outside_as_well() -> None:
+    w = leaf(3.0)
+    h = w * 2.0
+    minidl.checkpoint(lambda h: h * w, h).backward()
+    assert w.grad.item() == 12.0
+
+
+# ---- cost ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_an_operation_costs_little_beside_numpy() -> None:
+    """The figure is 6 microseconds; the bound here allows for a busy machine."""
+    x = minidl.tensor(np.ones(4, "float32"), requires_grad=True)
+    count = 1000
+
+    def chain(y: Any) -> Any:
+        for _ in range(count):
+            y = y * 1.0001 + 0.1
+        return y
+
+    def ours() -> float:
+        start = time.perf_counter()
+        chain(x).backward(np.ones(4, "float32"))
+        return time.perf_counter() - start
+
+    def numpys() -> float:
+        start = time.perf_counter()
+        chain(x.data)
+        g = np.ones(4, "float32")
+        for _ in range(count):
+            g = g * 1.0001
+        return time.perf_counter() - start
+
+    over = min(ours() for _ in range(9)) - min(numpys() for _ in range(9))
+    assert over / (2 * count) < 12e-6
