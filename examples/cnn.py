@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from minidl.nn import functional as F
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import minidl
 from minidl import nn, optim
 from minidl.data import FASHION_MNIST_CLASSES, DataLoader, TensorDataset, fashion_mnist
-from minidl.nn import functional as F
 from minidl.optim.lr_scheduler import OneCycleLR
 
 # What the plain recipe leaves out, and what a practitioner adds on the whole set.
@@ -104,7 +104,9 @@ def train(options: argparse.Namespace, console: Console) -> tuple[nn.Module, dic
     start = time.perf_counter()
     columns = (TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn())
     columns += (TextColumn("loss {task.fields[loss]:.4f}"), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bar:
         for epoch in range(1, options.epochs + 1):
             task = bar.add_task("", total=len(batches), epoch=epoch, loss=float("nan"))
             model.train()

@@ -8,11 +8,10 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any
 
-
 from minidl import ops, random, tape
 from minidl.device import array_module, is_array
 from minidl.errors import ShapeError
-from minidl.tape import Event, Leaf, Node, Port, TensorBase, set_recording, tie
+from minidl.tape import Event, Leaf, Node, Port, set_recording, tie
 from minidl.tape.replay import walk
 from minidl.tensor import Tensor
 
@@ -46,13 +45,13 @@ class _Recording(contextlib.ContextDecorator):
         self._open.pop().__exit__(*error)
 
 
-class no_grad(_Recording):  # noqa: N801 (PyTorch's name)
+class no_grad(_Recording):
     """Inside `with no_grad():`, or a function under `@no_grad()`, nothing is recorded."""
 
     on = False
 
 
-class enable_grad(_Recording):  # noqa: N801 (PyTorch's name)
+class enable_grad(_Recording):
     """Inside `with enable_grad():` operations are recorded, even within `no_grad`."""
 
     on = True
@@ -89,7 +88,7 @@ def _run(
         result = function(*points)
     outputs = _tuple(result)
     for y in outputs:
-        if not isinstance(y, TensorBase):
+        if not isinstance(y, Tensor):
             raise TypeError(f"{who}: the function must return tensors, got {type(y).__name__}")
     return points, result, outputs
 
@@ -258,9 +257,9 @@ def checkpoint(function: Callable[..., Any], *inputs: Any, preserve_rng_state: b
     if not tape.mode.recording:
         return function(*inputs)
     before = random.get_state() if preserve_rng_state else None
-    places = [i for i, x in enumerate(inputs) if isinstance(x, TensorBase) and x.requires_grad]
-    values = [x.data if isinstance(x, TensorBase) else x for x in inputs]
-    tensors = [isinstance(x, TensorBase) for x in inputs]
+    places = [i for i, x in enumerate(inputs) if isinstance(x, Tensor) and x.requires_grad]
+    values = [x.data if isinstance(x, Tensor) else x for x in inputs]
+    tensors = [isinstance(x, Tensor) for x in inputs]
     parents = [inputs[i].node for i in places]
 
     def run(above: Sequence[Any]) -> tuple[list[Any], Any]:
@@ -281,9 +280,9 @@ def checkpoint(function: Callable[..., Any], *inputs: Any, preserve_rng_state: b
 
     inner, result = run(parents)
     outputs = _tuple(result)
-    if not any(isinstance(y, TensorBase) and y.node is not None for y in outputs):
+    if not any(isinstance(y, Tensor) and y.node is not None for y in outputs):
         return result
-    outside = _outside([y for y in outputs if isinstance(y, TensorBase)], inner)
+    outside = _outside([y for y in outputs if isinstance(y, Tensor)], inner)
     node = Node()
     node.op, node.recipe, node.hooks = _Recomputed(rerun, len(places)), None, None
     node.order = next(tape.clock)
@@ -293,7 +292,7 @@ def checkpoint(function: Callable[..., Any], *inputs: Any, preserve_rng_state: b
     node.dtype = [getattr(y, "dtype", None) for y in outputs]
     made = [
         tie(y.data, Port(node, k, y.data))
-        if isinstance(y, TensorBase) and y.node is not None
+        if isinstance(y, Tensor) and y.node is not None
         else y
         for k, y in enumerate(outputs)
     ]
@@ -333,7 +332,7 @@ def detect_anomaly() -> Any:
         else:
             values = [(f"gradient {i}", g) for i, g in enumerate(event.gradients)]
         for what, value in values:
-            value = value.data if isinstance(value, TensorBase) else value
+            value = value.data if isinstance(value, Tensor) else value
             if value is None or value.dtype.kind != "f":
                 continue
             xp = array_module(value)

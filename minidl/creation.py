@@ -15,7 +15,7 @@ from minidl import random
 from minidl.device import array_module, device_of, to_device
 from minidl.dtypes import as_dtype, get_default_dtype
 from minidl.errors import ShapeError
-from minidl.tape import TensorBase, tie
+from minidl.tape import tie
 from minidl.tensor import Tensor
 
 __all__ = [
@@ -84,10 +84,10 @@ def full(
     requires_grad: bool = False,
 ) -> Tensor:
     """One number everywhere. The dtype defaults to that of the number as Python has it."""
-    value = fill_value.item() if isinstance(fill_value, (TensorBase, np.generic)) else fill_value
-    if dtype is None:
-        dtype = bool if isinstance(value, bool) else "int64" if isinstance(value, int) else None
-    shape = _shape("full", (size,) if isinstance(size, Sequence) else (size,))
+    value = fill_value.item() if isinstance(fill_value, (Tensor, np.generic)) else fill_value
+    if dtype is None and isinstance(value, int):
+        dtype = "bool" if isinstance(value, bool) else "int64"
+    shape = _shape("full", (size,))
     return _made(np.full(shape, value, _float(dtype)), device, requires_grad)
 
 
@@ -99,8 +99,8 @@ def empty_like(x: Tensor, *, dtype: Any = None) -> Tensor:
 def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None) -> Tensor:
     """One number everywhere, in the shape, dtype, device and layout of x."""
     data = x.data
-    made = array_module(data).full_like(data, fill_value, dtype=None if dtype is None else as_dtype(dtype))
-    return tie(made, None)
+    dtype = data.dtype if dtype is None else as_dtype(dtype)
+    return tie(array_module(data).full_like(data, fill_value, dtype=dtype), None)
 
 
 def arange(

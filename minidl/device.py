@@ -22,7 +22,8 @@ Array = Any  # a NumPy or CuPy array; both offer the same methods
 
 def array_module(x: Array) -> Any:
     """Return the module whose functions take `x`: NumPy for its arrays and scalars, else CuPy."""
-    return np if type(x) is np.ndarray else _module_of(type(x))
+    kind: Any = type(x)
+    return np if kind is np.ndarray else _module_of(kind)
 
 
 @functools.cache
@@ -60,10 +61,10 @@ def cupy() -> Any:
     return cupy
 
 
-_default = threading.local()
+_entered = threading.local()  # the devices of the with-blocks that a thread is in
 
 
-class device(str):  # noqa: N801 (PyTorch's name)
+class device(str):
     """The name of a device: "cpu", or "cuda:0" and so on for a GPU. Compares equal to its text.
 
     name : "cpu", "cuda" (GPU 0) or "cuda:<index>"; raises DeviceError for anything else
@@ -71,9 +72,10 @@ class device(str):  # noqa: N801 (PyTorch's name)
     In a with-block it is the device on which constructors (`zeros`, `tensor`, …) make tensors.
     """
 
-    __slots__ = ("_before",)
+    __slots__ = ()
 
     def __new__(cls, name: str) -> "device":
+        """Check the name and write it out in full: "cuda" is "cuda:0"."""
         kind, _, index = str(name).partition(":")
         if kind == "cuda" and (index == "" or index.isdecimal()):
             return super().__new__(cls, f"cuda:{int(index or 0)}")
@@ -87,7 +89,7 @@ class device(str):  # noqa: N801 (PyTorch's name)
         return self.partition(":")[0]
 
     @property
-    def index(self) -> int | None:
+    def index(self) -> int | None:  # type: ignore[override]
         """The number of the GPU, None for the CPU."""
         return int(self.partition(":")[2]) if self != "cpu" else None
 
@@ -95,17 +97,17 @@ class device(str):  # noqa: N801 (PyTorch's name)
         return f"device({str(self)!r})"
 
     def __enter__(self) -> "device":
-        self._before = getattr(_default, "device", None)
-        _default.device = self
+        _entered.stack = [*getattr(_entered, "stack", []), self]
         return self
 
     def __exit__(self, *_: object) -> None:
-        _default.device = self._before
+        _entered.stack = _entered.stack[:-1]
 
 
 def current_device() -> device:
     """Return the device on which constructors make tensors: "cpu" outside of `with device(…)`."""
-    return getattr(_default, "device", None) or device("cpu")
+    stack = getattr(_entered, "stack", None)
+    return stack[-1] if stack else device("cpu")
 
 
 def device_of(x: Array) -> device:
@@ -118,13 +120,9 @@ def device_of(x: Array) -> device:
 
 def to_host(x: Array) -> np.ndarray[Any, Any]:
     """Return `x` as a NumPy array: itself, or a copy from its device."""
-    return (
-        x
-        if isinstance(x, np.ndarray)
-        else np.asarray(x)
-        if isinstance(x, np.generic)
-        else array_module(x).asnumpy(x)
-    )
+    if isinstance(x, (np.ndarray, np.generic)):
+        return np.asarray(x)
+    return array_module(x).asnumpy(x)
 
 
 def to_device(x: Array, where: str | None) -> Array:

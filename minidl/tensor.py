@@ -553,7 +553,7 @@ class Tensor(TensorBase):
     def __itruediv__(self, other: Any) -> "Tensor":
         return self._assign(ops.div(self, other))
 
-    # ---- shapes given one by one: x.reshape(2, 3) is x.reshape((2, 3)) -----------------------------
+    # ---- shapes given one by one: x.reshape(2, 3) is x.reshape((2, 3)) ---------------------------
 
     def reshape(self, *shape: Any) -> "Tensor":
         """See `minidl.reshape`."""
@@ -595,7 +595,7 @@ class Tensor(TensorBase):
         """Self where the condition holds, else the other."""
         return ops.where(condition, self, other)
 
-    # ---- the ops as methods -----------------------------------------------------------------------
+    # ---- the ops as methods ----------------------------------------------------------------------
 
     add = ops.add
     sub = ops.sub
@@ -640,7 +640,7 @@ def to_place(x: Any, where: Any, source: Any = None) -> Any:
     return to_device(x, where)
 
 
-# ---- making tensors of data -----------------------------------------------------------------------
+# ---- making tensors of data ----------------------------------------------------------------------
 
 
 def tensor(

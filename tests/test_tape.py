@@ -595,11 +595,11 @@ def test_anomaly_mode_names_operation_and_line() -> None:
     x = leaf(0.0)
     with minidl.detect_anomaly(), pytest.raises(FloatingPointError, match=r"div: .*infinity.*test"):
         1.0 / x
+    y = x / leaf(1.0)
     with (
         minidl.detect_anomaly(),
         pytest.raises(FloatingPointError, match=r"div: gradient 0 of its backward pass holds NaN"),
     ):
-        y = x / leaf(1.0)
         y.backward(np.array([np.nan]))
 
 

@@ -174,7 +174,7 @@ def random_split(
         for place in range(count - sum(sizes)):
             sizes[place % len(sizes)] += 1
     else:
-        sizes = [operator.index(length) for length in lengths]
+        sizes = [operator.index(length) for length in lengths]  # type: ignore[arg-type]
     if sum(sizes) != count:
         raise ValueError(
             f"random_split: lengths {list(lengths)} sum to {sum(sizes)}, the data set has {count} "

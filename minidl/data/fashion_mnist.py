@@ -121,7 +121,8 @@ def fashion_mnist(
     if root is not None and not full:
         raise ValueError("fashion_mnist: root= is for the whole data set; pass full=True as well")
     if full:
-        places = {"root": root, "system": _SYSTEM, "sources": _SOURCES, "download": download}
+        places: dict[str, Any] = {"root": root, "system": _SYSTEM, "sources": _SOURCES}
+        places["download"] = download
         contents = [load_file("fashion_mnist", file, **places) for file in _WHOLE_FILES[split]]
     else:
         contents = [read_checked(_PART_FOLDER / file.name, file) for file in _PART_FILES[split]]

@@ -108,7 +108,7 @@ class LambdaLR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def lr_at(self, t: float, base: float, group: int) -> float:
-        return base * self.lr_lambdas[group](t)  # type: ignore[operator]
+        return base * self.lr_lambdas[group](t)  # type: ignore[operator, arg-type]
 
 
 class StepLR(LRScheduler):

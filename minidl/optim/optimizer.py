@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from minidl.errors import FormatError, ShapeError
-from minidl.tape import TensorBase, set_recording, tie, touch
+from minidl.tape import set_recording, tie, touch
 from minidl.tensor import Tensor, tensor
 
 __all__ = ["Optimizer"]
@@ -22,7 +22,7 @@ class Optimizer:
     """
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
-        if isinstance(params, TensorBase):
+        if isinstance(params, Tensor):
             raise TypeError("optimizer: params must be a list of tensors, got a single one")
         self.defaults = defaults
         self.state: dict[Tensor, dict[str, Any]] = {}
@@ -38,10 +38,10 @@ class Optimizer:
     def add_param_group(self, group: dict[str, Any]) -> None:
         """Add a group of parameters; options that it does not set are the defaults."""
         params = group["params"]
-        params = [params] if isinstance(params, TensorBase) else list(params)
+        params = [params] if isinstance(params, Tensor) else list(params)
         known = {id(p) for g in self.param_groups for p in g["params"]}
         for p in params:
-            if not isinstance(p, TensorBase):
+            if not isinstance(p, Tensor):
                 raise TypeError(f"optimizer: a parameter is a {type(p).__name__}, not a tensor")
             if not p.is_leaf:
                 raise TypeError(

@@ -4,7 +4,7 @@ import contextlib
 import itertools
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from minidl.device import owner
@@ -58,6 +58,7 @@ class Leaf:
     """Where a gradient ends. It refers to its tensor weakly, so the tape keeps no tensor alive."""
 
     __slots__ = ("hooks", "order", "tensor")
+    hooks: dict[int, Any] | None
 
     def __init__(self, tensor: Any) -> None:
         self.tensor = weakref.ref(tensor)
@@ -83,12 +84,22 @@ class Node:
     """
 
     __slots__ = ("dtype", "hooks", "line", "op", "order", "parents", "recipe", "saved", "shape")
+    dtype: Any  # of the output, as is its shape; lists where there are several outputs
+    shape: Any
+    hooks: dict[int, Any] | None
+    line: str
+    op: Any
+    order: int
+    parents: list[Any]
+    recipe: Any
+    saved: Any  # a list of what the derivatives need; None once it was used
 
 
 class Port:
     """One output of an operation that has several."""
 
     __slots__ = ("dtype", "hooks", "index", "node", "order", "shape")
+    hooks: dict[int, Any] | None
 
     def __init__(self, node: Node, index: int, array: Any) -> None:
         self.node, self.index, self.order = node, index, node.order
@@ -103,7 +114,7 @@ class Port:
 
 def tie(array: Any, node: Any) -> Any:
     """A Tensor of an array that belongs at `node`: the constructor without its checks."""
-    tensor = _new(_class)
+    tensor: Any = _new(_class)
     tensor.data = array
     tensor.grad = None
     tensor.node = node
@@ -121,6 +132,11 @@ rebased: dict[int, tuple[int, Any]] = {}  # the same, for changes that were reco
 last_change = 0
 
 
+def _forgetter(table: dict[int, Any], key: int) -> Callable[[Any], Any]:
+    """What takes an entry out of a table when the memory that it is about goes."""
+    return lambda _: table.pop(key, None)
+
+
 def touch(array: Any, recorded: bool = False) -> None:
     """Note that the memory of `array` was changed in place, and that saved values in it are stale.
 
@@ -132,10 +148,7 @@ def touch(array: Any, recorded: bool = False) -> None:
     key, time = id(memory), next(clock)
     for table in (changed, rebased) if recorded else (changed,):
         entry = table.get(key)
-        if entry is None:
-            reference = weakref.ref(memory, lambda _, t=table, k=key: t.pop(k, None))
-        else:
-            reference = entry[1]
+        reference = weakref.ref(memory, _forgetter(table, key)) if entry is None else entry[1]
         table[key] = (time, reference)
     last_change = time
 

@@ -20,10 +20,21 @@ class Event:
 
     __slots__ = ("arguments", "gradient", "gradients", "kind", "line", "op", "options", "output")
 
-    def __init__(self, kind: str, op: Any, line: str, **seen: Any) -> None:
+    def __init__(
+        self,
+        kind: str,
+        op: Any,
+        line: str,
+        *,
+        arguments: Any = None,
+        options: Any = None,
+        output: Any = None,
+        gradient: Any = None,
+        gradients: Any = None,
+    ) -> None:
         self.kind, self.op, self.line = kind, op, line
-        for name in ("arguments", "options", "output", "gradient", "gradients"):
-            setattr(self, name, seen.get(name))
+        self.arguments, self.options, self.output = arguments, options, output
+        self.gradient, self.gradients = gradient, gradients
 
 
 @contextlib.contextmanager
@@ -37,6 +48,7 @@ def observe(function: Callable[[Event], None]) -> Iterator[None]:
 
 
 def tell(kind: str, op: Any, args: Any, options: Any, out: Any, node: Any) -> None:
+    """Show an operation to all observers."""
     line = node.line if node is not None else users_line()
     event = Event(kind, op, line, arguments=args, options=options, output=out)
     for observer in tuple(observers):
@@ -44,6 +56,7 @@ def tell(kind: str, op: Any, args: Any, options: Any, out: Any, node: Any) -> No
 
 
 def users_line() -> str:
+    """Return "file:line" of the innermost caller that is not minidl itself."""
     frame: Any = sys._getframe(1)
     while frame is not None:
         module = frame.f_globals.get("__name__", "")

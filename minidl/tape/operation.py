@@ -27,6 +27,8 @@ class Kept:
 
 registry: dict[str, Any] = {}  # every operation that minidl claims, and users' own, by name
 _SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "axis0": "dim0", "axis1": "dim1"}
+# PyTorch's options that no op here has; refused by name unless they ask for nothing.
+_NOT_OFFERED = frozenset({"out", "inplace", "alpha", "rounding_mode", "memory_format", "generator"})
 
 
 class Facts:
@@ -95,6 +97,7 @@ class Recipe:
     def _slot(self, op: "Op", name: str, tracked: tuple[int, ...]) -> int:
         argument = name.removesuffix("_shape")
         origin: Any = None
+        entry: tuple[str, Any]
         if name == "out":
             entry, origin = ("out", None), "out"
         elif name in op.positional:
@@ -201,6 +204,8 @@ class Op:
             if name not in self.keywords:
                 if name in self.positional:
                     raise TypeError(f"{self.name}: argument {name!r} is given twice")
+                if name in _NOT_OFFERED:
+                    raise NotImplementedError(f"{self.name}: the option {name!r} is not offered")
                 raise TypeError(f"{self.name}: there is no argument {name!r}")
         if self.keywords:
             options = self.keyword_defaults | options
@@ -210,9 +215,12 @@ class Op:
         return tuple(bound), options
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        """Run the forward function on the arrays of `args` and record it, if anything asks."""
         if options or self.keywords or self.variadic or len(args) != self.count:
             args, options = self._bind(args, options)
-        values, tracked, kind, i = list(args), (), None, 0
+        values, i = list(args), 0
+        tracked: tuple[int, ...] = ()
+        kind: Any = None
         for a in args:
             if isinstance(a, TensorBase):
                 values[i] = data = a.data
@@ -222,10 +230,9 @@ class Op:
                     kind = type(data)
                 elif kind is not type(data):
                     raise self._devices_meet(args)
-            i += 1
-        if kind is not None:
-            if rebased:
-                refuse_stale(self, args)
+            i += 1  # noqa: SIM113 (the hot path: a counter is cheaper than enumerate)
+        if kind is not None and rebased:
+            refuse_stale(self, args)
         try:
             if self.elementwise:
                 values = dtypes.agree(values, self.floats, kind is not None)
@@ -236,7 +243,8 @@ class Op:
                 out = self.forward(*values, **options)
         except (ValueError, TypeError, IndexError, OverflowError) as error:
             raise self._explained(error, values) from None
-        kept, many = None, False
+        kept: Any = None
+        many = False
         if type(out) is not np.ndarray:
             if type(out) is tuple:
                 if type(out[-1]) is Kept:
@@ -426,6 +434,7 @@ class Composite:
         self.__doc__ = function.__doc__
 
     def __call__(self, *args: Any, **options: Any) -> Any:
+        """Call the function."""
         return self.function(*args, **options)
 
     def __repr__(self) -> str:

@@ -192,8 +192,8 @@ def walk(
     waiting: dict[Any, Any] = {}
     found: dict[Any, Any] = {}
     heap: list[tuple[int, Any]] = []
-    targets = None if ends is None else set(ends)
-    needed = None if ends is None else _needed(outputs, ends, through)
+    targets: Any = None if ends is None else set(ends)
+    needed: Any = None if ends is None else _needed(outputs, ends, through)
 
     def give(place: Any, g: Any, shared: bool) -> None:
         kind = type(place)

@@ -79,7 +79,7 @@ class Case:
         self,
         *args: Any,
         order: int = 2,
-        torch: Callable[..., Any] | None | str = "same",
+        torch: Callable[..., Any] | str | None = "same",
         rtol: float = 1e-6,
         **options: Any,
     ) -> None:
