@@ -25,16 +25,16 @@ SHAPES = [(3, 2), (4,)]
 OPTIMIZERS = {
     "SGD": [
         {"lr": 0.1},
-        {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.1},
+        {"lr": 0.1, "momentum": 0.9, "dampening": 0.3, "weight_decay": 0.13},
         {"lr": 0.1, "momentum": 0.9, "nesterov": True},
         {"lr": 0.1, "maximize": True},
     ],
-    "Adam": [{}, {"lr": 0.1, "weight_decay": 0.1}, {"amsgrad": True, "betas": (0.5, 0.6)}],
+    "Adam": [{}, {"lr": 0.1, "weight_decay": 0.13}, {"amsgrad": True, "betas": (0.5, 0.6)}],
     "AdamW": [{}, {"lr": 0.1, "weight_decay": 0.3, "amsgrad": True}],
-    "NAdam": [{}, {"weight_decay": 0.1}, {"weight_decay": 0.1, "decoupled_weight_decay": True}],
-    "RMSprop": [{}, {"momentum": 0.9, "centered": True, "weight_decay": 0.1}],
-    "Adagrad": [{}, {"lr_decay": 0.1, "weight_decay": 0.1, "initial_accumulator_value": 0.5}],
-    "Adadelta": [{}, {"lr": 0.5, "rho": 0.8, "weight_decay": 0.1}],
+    "NAdam": [{}, {"weight_decay": 0.13}, {"weight_decay": 0.13, "decoupled_weight_decay": True}],
+    "RMSprop": [{}, {"momentum": 0.9, "centered": True, "weight_decay": 0.13}],
+    "Adagrad": [{}, {"lr_decay": 0.1, "weight_decay": 0.13, "initial_accumulator_value": 0.5}],
+    "Adadelta": [{}, {"lr": 0.5, "rho": 0.8, "weight_decay": 0.13}],
 }
 SCHEDULERS = {
     "StepLR": [{"step_size": 3, "gamma": 0.5}],
@@ -130,8 +130,11 @@ def theirs() -> dict[str, Any]:
 
     engine = torch.optim
     found: dict[str, Any] = {}
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # NAdam's product of momenta is of the default dtype
     for n, i in OPTIMIZER_CASES:
         found[f"{n}.{i}"] = trajectory(engine, tensor, n, OPTIMIZERS[n][i])
+    torch.set_default_dtype(before)
     for n, i in SCHEDULER_CASES:
         found[f"{n}.{i}"] = rates(engine, tensor, n, SCHEDULERS[n][i])
     found["SequentialLR"] = combined(engine, tensor)
