@@ -2,7 +2,6 @@
 
 import gc
 import threading
-import time
 import weakref
 from typing import Any
 
@@ -680,34 +679,3 @@ def test_checkpoint_where_a_parameter_is_used_outside_as_well() -> None:
     h = w * 2.0
     minidl.checkpoint(lambda h: h * w, h).backward()
     assert w.grad.item() == 12.0
-
-
-# ---- cost ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_an_operation_costs_little_beside_numpy() -> None:
-    """The figure is 6 microseconds; the bound here allows for a busy machine."""
-    x = minidl.tensor(np.ones(4, "float32"), requires_grad=True)
-    count = 1000
-
-    def chain(y: Any) -> Any:
-        for _ in range(count):
-            y = y * 1.0001 + 0.1
-        return y
-
-    def ours() -> float:
-        start = time.perf_counter()
-        chain(x).backward(np.ones(4, "float32"))
-        return time.perf_counter() - start
-
-    def numpys() -> float:
-        start = time.perf_counter()
-        chain(x.data)
-        g = np.ones(4, "float32")
-        for _ in range(count):
-            g = g * 1.0001
-        return time.perf_counter() - start
-
-    over = min(ours() for _ in range(9)) - min(numpys() for _ in range(9))
-    assert over / (2 * count) < 12e-6
