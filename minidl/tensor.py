@@ -371,7 +371,7 @@ class Tensor(TensorBase):
         if not self.is_leaf:
             raise RuntimeError("deepcopy: only leaves can be copied; use .detach().clone()")
         made = object.__new__(type(self))
-        made.data, made.node, made.born = self.data.copy(), None, 0
+        made.data, made.node, made.born = self.data.copy(order="K"), None, 0
         made.grad = None if self.grad is None else tie(self.grad.data.copy(), None)
         if self.node is not None:
             made.node = Leaf(made)
@@ -507,11 +507,10 @@ class Tensor(TensorBase):
             self._assign(ops.index_put(self, index, value))
             return
         _writable(self.data)
-        ops.check_index("setitem", index, self.data.shape)
         if value.data.dtype.kind == "f" and self.data.dtype.kind != "f":
             raise DtypeError(f"setitem: the value is {value.dtype}, the tensor {self.dtype}")
         try:
-            self.data[index] = value.data
+            ops.write_index(self.data, index, value.data)
         except (ValueError, TypeError) as error:
             raise ShapeError(f"setitem: value {value.shape} does not fit: {error}") from None
         touch(self.data)
@@ -540,6 +539,23 @@ class Tensor(TensorBase):
     mul_ = _in_place(ops.mul)
     div_ = _in_place(ops.div)
     neg_ = _in_place(ops.neg)
+    pow_ = _in_place(ops.pow)
+    abs_ = _in_place(ops.abs)
+    sqrt_ = _in_place(ops.sqrt)
+    exp_ = _in_place(ops.exp)
+    log_ = _in_place(ops.log)
+    clamp_ = _in_place(ops.clamp)
+    clamp_min_ = _in_place(ops.clamp_min)
+    clamp_max_ = _in_place(ops.clamp_max)
+    relu_ = _in_place(ops.relu)
+    sigmoid_ = _in_place(ops.sigmoid)
+    tanh_ = _in_place(ops.tanh)
+    masked_fill_ = _in_place(ops.masked_fill)
+    floor_ = _in_place(ops.floor)
+    ceil_ = _in_place(ops.ceil)
+    round_ = _in_place(ops.round)
+    reciprocal_ = _in_place(ops.reciprocal)
+    square_ = _in_place(ops.square)
 
     def __iadd__(self, other: Any) -> "Tensor":
         return self._assign(ops.add(self, other))
@@ -601,11 +617,128 @@ class Tensor(TensorBase):
     sub = ops.sub
     mul = ops.mul
     div = ops.div
+    floor_divide = ops.floor_divide
+    remainder = ops.remainder
+    pow = ops.pow
     neg = ops.neg
+    reciprocal = ops.reciprocal
+    abs = ops.abs
+    sign = ops.sign
+    sqrt = ops.sqrt
+    rsqrt = ops.rsqrt
+    square = ops.square
+    exp = ops.exp
+    exp2 = ops.exp2
+    expm1 = ops.expm1
+    log = ops.log
+    log2 = ops.log2
+    log10 = ops.log10
+    log1p = ops.log1p
+    logaddexp = ops.logaddexp
+    erf = ops.erf
+    lerp = ops.lerp
+    addmm = ops.addmm
+    sin = ops.sin
+    cos = ops.cos
+    tan = ops.tan
+    asin = ops.asin
+    acos = ops.acos
+    atan = ops.atan
+    atan2 = ops.atan2
+    sinh = ops.sinh
+    cosh = ops.cosh
+    tanh = ops.tanh
+    asinh = ops.asinh
+    acosh = ops.acosh
+    atanh = ops.atanh
+    ceil = ops.ceil
+    floor = ops.floor
+    round = ops.round
+    trunc = ops.trunc
+    eq = ops.eq
+    ne = ops.ne
+    lt = ops.lt
+    le = ops.le
+    gt = ops.gt
+    ge = ops.ge
+    isnan = ops.isnan
+    isinf = ops.isinf
+    isfinite = ops.isfinite
+    isclose = ops.isclose
+    allclose = ops.allclose
+    logical_and = ops.logical_and
+    logical_or = ops.logical_or
+    logical_xor = ops.logical_xor
+    logical_not = ops.logical_not
+    clamp = ops.clamp
+    clamp_min = ops.clamp_min
+    clamp_max = ops.clamp_max
+    maximum = ops.maximum
+    minimum = ops.minimum
+    masked_fill = ops.masked_fill
+    masked_select = ops.masked_select
     sum = ops.sum
     mean = ops.mean
+    var = ops.var
+    std = ops.std
+    prod = ops.prod
+    max = ops.max
+    min = ops.min
+    amax = ops.amax
+    amin = ops.amin
+    median = ops.median
+    logsumexp = ops.logsumexp
+    norm = ops.norm
+    argmax = ops.argmax
+    argmin = ops.argmin
+    argsort = ops.argsort
+    sort = ops.sort
+    topk = ops.topk
+    cumsum = ops.cumsum
+    cumprod = ops.cumprod
+    any = ops.any
+    all = ops.all
+    count_nonzero = ops.count_nonzero
+    nonzero = ops.nonzero
+    trace = ops.trace
+    flatten = ops.flatten
+    unflatten = ops.unflatten
     transpose = ops.transpose
+    t = ops.t
+    movedim = ops.movedim
+    swapaxes = ops.swapaxes
+    squeeze = ops.squeeze
+    unsqueeze = ops.unsqueeze
+    broadcast_to = ops.broadcast_to
+    split = ops.split
+    chunk = ops.chunk
+    unbind = ops.unbind
+    narrow = ops.narrow
+    select = ops.select
+    roll = ops.roll
+    repeat_interleave = ops.repeat_interleave
+    tril = ops.tril
+    triu = ops.triu
+    diag = ops.diag
+    diagonal = ops.diagonal
+    clone = ops.clone
+    contiguous = ops.contiguous
     matmul = ops.matmul
+    bmm = ops.bmm
+    mm = ops.mm
+    mv = ops.mv
+    dot = ops.dot
+    outer = ops.outer
+    index_select = ops.index_select
+    index_add = ops.index_add
+    gather = ops.gather
+    scatter = ops.scatter
+    scatter_add = ops.scatter_add
+    take_along_dim = ops.take_along_dim
+    relu = ops.relu
+    sigmoid = ops.sigmoid
+    softmax = ops.softmax
+    log_softmax = ops.log_softmax
 
 
 def _sizes(given: tuple[Any, ...]) -> Any:
@@ -657,7 +790,7 @@ def tensor(
     array = as_array("tensor", data, dtype, device)
     source = data.data if isinstance(data, TensorBase) else data
     if array is source or (is_array(source) and owner(array) is owner(source)):
-        array = array.copy(order="K") if type(array) is np.ndarray else array.copy()
+        array = array.copy(order="K")
     made = tie(array, None)
     return made.requires_grad_() if requires_grad else made
 

@@ -16,5 +16,7 @@ for _path in sorted(pathlib.Path(__file__).parent.glob("[a-z]*.py")):
         print(f"(ops.{_path.stem} not importable yet: {_error!r})", file=sys.stderr)
         continue
     for _name in getattr(_module, "__all__", ()):
+        if not hasattr(_module, _name):
+            continue
         globals()[_name] = getattr(_module, _name)
         __all__.append(_name)

@@ -1,12 +1,38 @@
-"""Reductions: many numbers to few, along some axes or all."""
+"""Reductions: many numbers to few, along some axes or all; and running sums and products."""
 
+import math
 from typing import Any
 
+from minidl.device import array_module
+from minidl.dtypes import get_default_dtype
+from minidl.errors import ShapeError
 from minidl.ops import _checks
-from minidl.ops.shape import reshape
-from minidl.tape import expand_to, op
+from minidl.ops.arithmetic import where, zeros_like
+from minidl.ops.elementary import exp
+from minidl.ops.shape import flip, reshape
+from minidl.tape import composite, expand_to, op
 
-__all__ = ["mean", "restored", "sum"]
+__all__ = [
+    "all",
+    "amax",
+    "amin",
+    "any",
+    "count_nonzero",
+    "cumprod",
+    "cumsum",
+    "logsumexp",
+    "mean",
+    "nansum",
+    "norm",
+    "prod",
+    "restored",
+    "std",
+    "sum",
+    "var",
+    "var_mean",
+]
+
+# ---- what reductions share ----------------------------------------------------------------------
 
 
 def restored(g: Any, shape: tuple[int, ...], dim: Any, keepdim: bool) -> Any:
@@ -17,26 +43,75 @@ def restored(g: Any, shape: tuple[int, ...], dim: Any, keepdim: bool) -> Any:
     return reshape(g, tuple([1 if i in gone else n for i, n in enumerate(shape)]))
 
 
+def shared(g: Any, x: Any, out: Any, dim: Any, keepdim: bool) -> Any:
+    """Share `g` evenly among the elements of x that equal the chosen value `out`; NaN too."""
+    g, out = restored(g, x.shape, dim, keepdim), restored(out, x.shape, dim, keepdim)
+    chosen = where(out != out, x != x, x == out)
+    return where(chosen, g / sum(chosen, dim, True, dtype=g.dtype), 0)
+
+
+def _count(shape: tuple[int, ...], dim: Any) -> float:
+    return float(math.prod([shape[axis] for axis in _checks.axes("mean", dim, len(shape))]))
+
+
+def _wide(x: Any) -> Any:
+    """x with float16 as float32: a sum of many would overflow or lose its small terms."""
+    return x.astype("float32") if x.dtype == "float16" else x
+
+
+def _narrow(out: Any, x: Any) -> Any:
+    return out if out.dtype == x.dtype else out.astype(x.dtype)
+
+
+def nonempty(op: str, x: Any, dim: Any) -> tuple[int, ...]:
+    """Return the axes that `dim` names; raise ShapeError if one of them has no elements."""
+    axes = _checks.axes(op, dim, x.ndim)
+    if x.size == 0 and 0 in [x.shape[axis] for axis in axes]:
+        raise ShapeError(f"{op}: x is {x.shape}: there is nothing to choose from along dim {dim}")
+    return axes
+
+
+# ---- sums and means -----------------------------------------------------------------------------
+
+
 @op(
     x=lambda g, x_shape, dim, keepdim: expand_to(restored(g, x_shape, dim, keepdim), x_shape),
+    quiet=True,
     linear_in=("x",),
     formula="sum of x along dim",
 )
 def sum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """The sum of x along `dim`: an int, a tuple of them, or None for all axes.
 
-    Whole numbers and bools are summed as int64; `dtype` is the dtype of the result.
-    Raises IndexError if there is no such axis.
+    Whole numbers and bools are summed as int64, float16 in float32; `dtype` is the dtype of the
+    result. Raises IndexError if there is no such axis.
     """
     axes = _checks.axes("sum", dim, x.ndim)
-    if dtype is None and x.dtype.kind != "f":
-        dtype = "int64"
+    if dtype is None:
+        if x.dtype == "float16":
+            return _narrow(x.sum(axis=axes, keepdims=keepdim, dtype="float32"), x)
+        if x.dtype.kind != "f":
+            dtype = "int64"
     return x.sum(axis=axes, keepdims=keepdim, dtype=dtype)
 
 
 @op(
+    x=lambda g, x, dim, keepdim: where(x != x, 0, restored(g, x.shape, dim, keepdim)),
+    quiet=True,
+    formula="sum of the elements of x along dim that are not NaN",
+)
+def nansum(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """The sum of x along `dim` with NaN counted as 0; a NaN gets the gradient 0."""
+    axes = _checks.axes("nansum", dim, x.ndim)
+    if x.dtype.kind != "f":
+        return x.sum(axis=axes, keepdims=keepdim, dtype="int64")
+    kept = _wide(array_module(x).where(x != x, 0, x))
+    return _narrow(kept.sum(axis=axes, keepdims=keepdim), x)
+
+
+@op(
     x=lambda g, x_shape, dim, keepdim: (
-        expand_to(restored(g, x_shape, dim, keepdim), x_shape) / _count(x_shape, dim)
+        expand_to(restored(g, x_shape, dim, keepdim), x_shape) / (_count(x_shape, dim) or math.nan)
     ),
     quiet=True,
     linear_in=("x",),
@@ -46,15 +121,349 @@ def sum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) ->
 def mean(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The mean of x along `dim`: an int, a tuple of them, or None for all axes.
 
-    x : a float tensor (DtypeError otherwise)
+    x : a float tensor (DtypeError otherwise); float16 is added up in float32
     """
     _checks.floating("mean", "x", x)
     axes = _checks.axes("mean", dim, x.ndim)
-    return x.sum(axis=axes, keepdims=keepdim) / _count(x.shape, dim)
+    total = _wide(x).sum(axis=axes, keepdims=keepdim)
+    return _narrow(total / (_count(x.shape, dim) or math.nan), x)
 
 
-def _count(shape: tuple[int, ...], dim: Any) -> Any:
-    count = 1
-    for axis in _checks.axes("mean", dim, len(shape)):
-        count *= shape[axis]
-    return float(count) if count else float("nan")
+# ---- variance -----------------------------------------------------------------------------------
+
+
+def _freedom(shape: Any, dim: Any, unbiased: bool, correction: float | None) -> float:
+    """By what the sum of squares is divided: the number of elements less the correction."""
+    taken = int(unbiased) if correction is None else correction
+    return max(_count(shape, dim) - taken, 0.0)
+
+
+def _variance(
+    op: str, x: Any, dim: Any, unbiased: bool, keepdim: bool, correction: float | None
+) -> Any:
+    """In two passes: the mean first, so that no large squares are subtracted from each other."""
+    _checks.floating(op, "x", x)
+    axes = _checks.axes(op, dim, x.ndim)
+    freedom = _freedom(x.shape, dim, unbiased, correction)
+    x = _wide(x)
+    x = x - x.sum(axis=axes, keepdims=True) / (_count(x.shape, dim) or math.nan)
+    total = (x * x).sum(axis=axes, keepdims=keepdim)
+    return total / freedom if freedom else total * math.inf  # 0 * inf is NaN: nothing is known
+
+
+def _deviation(x: Any, dim: Any, unbiased: bool, correction: float | None) -> Any:
+    freedom = _freedom(x.shape, dim, unbiased, correction)
+    return (x - mean(x, dim, True)) * (1 / freedom if freedom else math.inf)
+
+
+@op(
+    x=lambda g, x, dim, unbiased, keepdim, correction: (
+        restored(g, x.shape, dim, keepdim) * 2 * _deviation(x, dim, unbiased, correction)
+    ),
+    quiet=True,
+    formula="sum of (x - mean(x))^2 along dim / (number of elements - correction)",
+    domain="more elements than the correction; else NaN",
+)
+def var(
+    x: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Any:
+    """The variance of x along `dim`: an int, a tuple of them, or None for all axes.
+
+    unbiased : divide by one less than the number of elements (Bessel's correction)
+    correction : how many less instead: 1 unbiased, 0 of a whole population
+    """
+    return _narrow(_variance("var", x, dim, unbiased, keepdim, correction), x)
+
+
+def _std_dx(
+    g: Any, x: Any, out: Any, dim: Any, unbiased: bool, keepdim: bool, correction: float | None
+) -> Any:
+    safe = where(out == 0, 1, out)  # not a division by zero that is masked after: its own
+    g = where(out == 0, 0, g) / safe  # derivative would be NaN
+    return restored(g, x.shape, dim, keepdim) * _deviation(x, dim, unbiased, correction)
+
+
+@op(
+    x=_std_dx,
+    quiet=True,
+    formula="sqrt(var(x))",
+    domain="more elements than the correction; else NaN",
+    kink="all elements equal: derivative 0",
+)
+def std(
+    x: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> Any:
+    """The standard deviation of x along `dim`: the square root of `var`, with its options."""
+    variance = _variance("std", x, dim, unbiased, keepdim, correction)
+    return _narrow(array_module(x).sqrt(variance), x)
+
+
+@composite(formula="var(x), mean(x)", domain="more elements than the correction; else NaN")
+def var_mean(
+    x: Any,
+    dim: Any = None,
+    unbiased: bool = True,
+    keepdim: bool = False,
+    *,
+    correction: float | None = None,
+) -> tuple[Any, Any]:
+    """The variance and the mean of x along `dim`, with the options of `var`."""
+    return var(x, dim, unbiased, keepdim, correction=correction), mean(x, dim, keepdim)
+
+
+# ---- extremes, logsumexp, norm ------------------------------------------------------------------
+
+
+@op(
+    x=lambda g, x, out, dim, keepdim: shared(g, x, out, dim, keepdim),
+    formula="the largest element of x along dim",
+    domain="at least one element",
+    kink="ties share the gradient evenly",
+)
+def amax(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """The largest element along `dim`: an int, a tuple of them, or None for all axes.
+
+    A NaN is larger than everything. Raises ShapeError where there is no element.
+    """
+    return x.max(axis=nonempty("amax", x, dim), keepdims=keepdim)
+
+
+@op(
+    x=lambda g, x, out, dim, keepdim: shared(g, x, out, dim, keepdim),
+    formula="the smallest element of x along dim",
+    domain="at least one element",
+    kink="ties share the gradient evenly",
+)
+def amin(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """The smallest element along `dim`: an int, a tuple of them, or None for all axes.
+
+    A NaN is smaller than everything. Raises ShapeError where there is no element.
+    """
+    return x.min(axis=nonempty("amin", x, dim), keepdims=keepdim)
+
+
+@op(
+    x=lambda g, x, out, dim, keepdim: (
+        restored(g, x.shape, dim, keepdim) * exp(x - restored(out, x.shape, dim, keepdim))
+    ),
+    quiet=True,
+    formula="log of the sum of exp(x) along dim",
+)
+def logsumexp(x: Any, dim: Any, keepdim: bool = False) -> Any:
+    """log(sum(exp(x))) along `dim` without overflow: the largest element is taken out first.
+
+    dim : an int, a tuple of them, or None for all axes. Of no elements it is -inf. Its derivative
+    is softmax(x); where all elements are -inf that is NaN.
+    """
+    axes, xp = _checks.axes("logsumexp", dim, x.ndim), array_module(x)
+    x = x if x.dtype.kind == "f" else x.astype(get_default_dtype())
+    wide = _wide(x)
+    peak = wide.max(axis=axes, keepdims=True) if x.size else wide.sum(axis=axes, keepdims=True)
+    peak = xp.where(xp.isfinite(peak), peak, 0)  # inf - inf would be NaN
+    total = xp.exp(wide - peak).sum(axis=axes, keepdims=True)
+    out = _narrow(xp.log(total) + peak, x)
+    return out if keepdim else out.squeeze(axes)
+
+
+def _signed(g: Any, x: Any) -> Any:
+    return where(x > 0, g, where(x < 0, -g, 0))
+
+
+def _norm_dx(g: Any, x: Any, out: Any, p: Any, dim: Any, keepdim: bool) -> Any:
+    if p in (math.inf, -math.inf):
+        return _signed(shared(g, abs(x), out, dim, keepdim), x)
+    g, out = restored(g, x.shape, dim, keepdim), restored(out, x.shape, dim, keepdim)
+    if p == 0:
+        return zeros_like(x)
+    if p == 1:
+        return _signed(g, x)
+    g, out = where(out == 0, 0, g), where(out == 0, 1, out)
+    if p in ("fro", 2):
+        return x / out * g
+    ratio = abs(where(x == 0, 1, x)) / out
+    return _signed(ratio ** (p - 1) * g, x)
+
+
+@op(
+    x=_norm_dx,
+    quiet=True,
+    formula="(sum of |x|^p along dim)^(1/p)",
+    kink="x = 0: derivative 0; p = inf, -inf: ties share the gradient evenly",
+)
+def norm(x: Any, p: Any = 2.0, dim: Any = None, keepdim: bool = False) -> Any:
+    """The p-norm of x along `dim`, of all its elements taken as one vector by default.
+
+    p : any number; inf or -inf: the largest or smallest |x|; 0: how many are not zero; "fro": 2
+    dim : an int, a tuple of them, or None for all axes
+    Raises DtypeError unless x is of floats, ShapeError where inf or p < 0 finds no element.
+    """
+    if p == "nuc":
+        raise NotImplementedError("norm: p='nuc', the nuclear norm, is not offered")
+    if isinstance(p, str) and p != "fro":
+        raise ValueError(f"norm: p is {p!r}, expected a number or 'fro'")
+    _checks.floating("norm", "x", x)
+    negative = p != "fro" and (p < 0 or p == math.inf)
+    axes = nonempty("norm", x, dim) if negative else _checks.axes("norm", dim, x.ndim)
+    xp, wide, how = array_module(x), _wide(x), {"axis": axes, "keepdims": keepdim}
+    if p in ("fro", 2):
+        out = xp.sqrt((wide * wide).sum(**how))
+    elif p == math.inf:
+        out = abs(wide).max(**how)
+    elif p == -math.inf:
+        out = abs(wide).min(**how)
+    elif p == 0:
+        out = (wide != 0).sum(dtype=wide.dtype, **how)
+    elif p == 1:
+        out = abs(wide).sum(**how)
+    else:
+        out = (abs(wide) ** p).sum(**how) ** (1 / p)
+    return _narrow(out, x)
+
+
+# ---- truth and counting -------------------------------------------------------------------------
+
+
+@op(formula="whether every element of x along dim is true (not zero)")
+def all(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Whether all elements along `dim` (an int, a tuple, None for all axes) are not zero; bool."""
+    return x.all(axis=_checks.axes("all", dim, x.ndim), keepdims=keepdim)
+
+
+@op(formula="whether an element of x along dim is true (not zero)")
+def any(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+    """Whether any element along `dim` (an int, a tuple, None for all axes) is not zero; bool."""
+    return x.any(axis=_checks.axes("any", dim, x.ndim), keepdims=keepdim)
+
+
+@op(formula="number of elements of x along dim that are not zero")
+def count_nonzero(x: Any, dim: Any = None) -> Any:
+    """How many elements along `dim` (an int, a tuple, None for all axes) are not zero; int64."""
+    return (x != 0).sum(axis=_checks.axes("count_nonzero", dim, x.ndim), dtype="int64")
+
+
+# ---- running sums and products ------------------------------------------------------------------
+
+
+def _running(op: str, x: Any, dim: int, dtype: Any) -> Any:
+    """`x.cumsum` or `x.cumprod` along an axis, in the dtype asked for."""
+    axis = _checks.axis(op, dim, x.ndim)
+    if dtype is not None or x.dtype.kind != "f":
+        x = x.astype(dtype or "int64")
+    wide = _wide(x)
+    return _narrow(getattr(wide, op)(axis=axis, dtype=wide.dtype).reshape(x.shape), x)
+
+
+def _from_the_end(g: Any, dim: int) -> Any:
+    return flip(cumsum(flip(g, (dim,)), dim), (dim,)) if g.shape else g
+
+
+@op(
+    x=lambda g, dim: _from_the_end(g, dim),
+    quiet=True,
+    linear_in=("x",),
+    formula="y_i = x_0 + ... + x_i along dim",
+)
+def cumsum(x: Any, dim: int, *, dtype: Any = None) -> Any:
+    """The running sum along `dim`; whole numbers and bools as int64, or as `dtype`."""
+    return _running("cumsum", x, dim, dtype)
+
+
+@op(
+    x=lambda g, by, dim: shifted(g, -by, dim),
+    formula="y_i = x_(i - by) along dim, `fill` where there is none",
+)
+def shifted(x: Any, by: int, dim: int, fill: float = 0.0) -> Any:
+    """x moved along `dim` by some places, to higher indices if `by` is positive.
+
+    What leaves at one end is lost; `fill` comes in at the other.
+    """
+    axis = _checks.axis("shifted", dim, x.ndim)
+    high, low = slice(abs(by), None), slice(None, max(x.shape[axis] - abs(by), 0))
+    before = (slice(None),) * axis
+    to, source = (high, low) if by > 0 else (low, high)
+    out = array_module(x).full_like(x, fill)
+    out[(*before, to)] = x[(*before, source)]
+    return out
+
+
+def _carried_back(g: Any, a: Any, dim: int) -> Any:
+    """u_i = g_i + a_(i+1) u_(i+1): what the elements from i on hand back, through their factors."""
+    back = recurrence(flip(shifted(a, -1, dim), (dim,)), flip(g, (dim,)), dim)
+    return flip(back, (dim,))
+
+
+@op(
+    a=lambda g, a, out, dim: _carried_back(g, a, dim) * shifted(out, 1, dim),
+    b=lambda g, a, dim: _carried_back(g, a, dim),
+    linear_in=("b",),
+    quiet=True,
+    formula="y_i = a_i y_(i-1) + b_i along dim, from zero",
+)
+def recurrence(a: Any, b: Any, dim: int) -> Any:
+    """The linear recurrence y_i = a_i y_(i-1) + b_i along `dim`, with y_(-1) = 0.
+
+    a, b : of one shape, with one axis at least. Steps of 1, 2, 4, ... are joined, so that n
+    elements take log2(n) passes over whole arrays (Hillis and Steele, 1986).
+    """
+    xp = array_module(a)
+    factor, y = xp.moveaxis(a, dim, 0).copy(), xp.moveaxis(b, dim, 0).copy()
+    step = 1
+    while step < len(y):
+        y[step:] = y[step:] + factor[step:] * y[:-step]
+        factor[step:] = factor[step:] * factor[:-step]
+        step *= 2
+    return xp.moveaxis(y, 0, dim)
+
+
+def _cumprod_dx(g: Any, x: Any, out: Any, dim: int) -> Any:
+    """The product of what comes before, times what the later elements hand back: no division."""
+    return shifted(out, 1, dim, 1.0) * _carried_back(g, x, dim) if x.shape else g
+
+
+@op(x=_cumprod_dx, quiet=True, formula="y_i = x_0 * ... * x_i along dim")
+def cumprod(x: Any, dim: int, *, dtype: Any = None) -> Any:
+    """The running product along `dim`; whole numbers and bools as int64, or as `dtype`.
+
+    Its derivative divides by no element, so it is right where there are zeros, to any order.
+    """
+    return _running("cumprod", x, dim, dtype)
+
+
+def _others(x: Any, dim: int | None) -> Any:
+    """For each element the product of all others along `dim`: of those before and those after."""
+    if not x.shape:
+        return zeros_like(x) + 1
+    if dim is None:
+        return reshape(_others(reshape(x, (-1,)), 0), x.shape)
+    before = shifted(cumprod(x, dim), 1, dim, 1.0)
+    after = shifted(cumprod(flip(x, (dim,)), dim), 1, dim, 1.0)
+    return before * flip(after, (dim,))
+
+
+@op(
+    x=lambda g, x, dim, keepdim: restored(g, x.shape, dim, keepdim) * _others(x, dim),
+    quiet=True,
+    formula="product of x along dim",
+)
+def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """The product of x along `dim`: one axis, or None for all.
+
+    Whole numbers and bools as int64, or as `dtype`. Its derivative, the product of the others,
+    divides by no element, so it is right where there are zeros, to any order.
+    """
+    axes = tuple(range(x.ndim))
+    if dim is not None:
+        axes = (_checks.axis("prod", dim, x.ndim),) if x.ndim else ()
+    if dtype is None and x.dtype.kind != "f":
+        dtype = "int64"
+    return x.prod(axis=axes, keepdims=keepdim, dtype=dtype)

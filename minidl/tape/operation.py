@@ -247,7 +247,7 @@ class Op:
         many = False
         if type(out) is not np.ndarray:
             if type(out) is tuple:
-                if type(out[-1]) is Kept:
+                if out and type(out[-1]) is Kept:
                     kept = out[-1].values
                     out = out[0] if len(out) == 2 else out[:-1]
                 many = type(out) is tuple

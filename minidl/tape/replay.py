@@ -202,7 +202,7 @@ def walk(
                 if place in found:
                     found[place] = _sum(found[place], g)
                 else:  # what the user gets shares no memory with anything
-                    found[place] = g.copy() if shared and not create_graph else g
+                    found[place] = g.copy(order="K") if shared and not create_graph else g
             return
         node = place.node if kind is Port else place
         if needed is not None and node not in needed and (targets is None or place not in targets):
@@ -275,7 +275,7 @@ def _listen(place: Any, g: Any, found: Any, targets: Any, create_graph: bool) ->
     if place.hooks:
         g = _hooked(place, g, create_graph)
     if targets is not None and place in targets:
-        found[place] = g if create_graph else g.copy()
+        found[place] = g if create_graph else g.copy(order="K")
     return g
 
 

@@ -23,6 +23,7 @@ class Drawing:
     low: float = 0
     high: float = 0
     constant: bool = False  # no gradient is asked of it
+    values: Any = None  # of kind "given": the array, the same for every seed
 
     def draw(self, rng: np.random.Generator) -> np.ndarray:
         size = math.prod(self.shape)
@@ -36,6 +37,8 @@ class Drawing:
             values = rng.integers(int(self.low), int(self.high), size)
         elif self.kind == "truth":
             values = rng.integers(0, 2, size).astype(bool)
+        elif self.kind == "given":
+            values = np.array(self.values)
         else:
             raise ValueError(self.kind)
         return values.reshape(self.shape)
@@ -59,6 +62,11 @@ def D(*shape: int, constant: bool = False) -> Drawing:
 def I(high: int, *shape: int, low: int = 0) -> Drawing:  # noqa: E743 (short on purpose, as A, P, D)
     """Whole numbers (int64) in [low, high)."""
     return Drawing("whole", shape, low, high)
+
+
+def G(values: Any) -> Drawing:
+    """An array that is given, not drawn: an index, say."""
+    return Drawing("given", np.shape(values), values=values)
 
 
 def B(*shape: int) -> Drawing:

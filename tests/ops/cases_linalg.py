@@ -1,6 +1,6 @@
 """Cases of minidl/ops/linalg.py."""
 
-from cases import A, Case
+from cases import A, Case, I
 
 CASES = {
     "matmul": [
@@ -11,5 +11,50 @@ CASES = {
         Case(A(3), A(2, 3, 2)),
         Case(A(2, 1, 3, 2), A(4, 2, 3)),
         Case(A(4, 2, 3), A(3)),
+        Case(A(2, 0), A(0, 3)),
+    ],
+    "mm": [Case(A(2, 3), A(3, 4))],
+    "bmm": [Case(A(2, 3, 2), A(2, 2, 3))],
+    "mv": [Case(A(2, 3), A(3))],
+    "dot": [Case(A(3), A(3))],
+    "outer": [Case(A(2), A(3))],
+    "addmm": [
+        Case(A(2, 4), A(2, 3), A(3, 4)),
+        Case(A(4), A(2, 3), A(3, 4), beta=0.5, alpha=2),
+        Case(A(4), A(2, 3), A(3, 4), beta=0),
+    ],
+    "baddbmm": [Case(A(2, 1), A(2, 2, 3), A(2, 3, 1), beta=2, alpha=0.5)],
+    "tensordot": [
+        Case(A(2, 3, 2), A(3, 2, 2)),
+        Case(A(2, 3), A(3, 2), 1),
+        Case(A(2), A(3), 0),
+        Case(A(2, 3, 4), A(4, 2, 2), ([0, -1], [1, 0])),
+    ],
+    "trace": [Case(A(3, 3)), Case(A(2, 4)), Case(I(5, 3, 3))],
+    "kron": [Case(A(2, 3), A(2, 2)), Case(A(2), A(2, 3))],
+    "einsum": [
+        Case("ij,jk->ik", A(2, 3), A(3, 2)),
+        Case("bij,bjk->bik", A(2, 2, 3), A(2, 3, 2)),
+        Case("bhqd,bkhd->bhqk", A(2, 2, 3, 2), A(2, 2, 2, 2)),
+        Case("ij,ij->ij", A(2, 3), A(2, 3)),
+        Case("ij,j->i", A(2, 3), A(3)),
+        Case("i,j->ji", A(2), A(3)),
+        Case("ii->i", A(3, 3)),
+        Case("ii", A(3, 3)),
+        Case("iij,jk->ik", A(2, 2, 3), A(3, 3)),
+        Case("ij->ji", A(2, 3)),
+        Case("ba", A(2, 3)),
+        Case("ijk->j", A(2, 3, 2)),
+        Case("ij,kl->il", A(2, 3), A(2, 2)),
+        Case("ij,jk,kl->il", A(2, 3), A(3, 2), A(2, 2)),
+        Case("bn,anm,bm->ba", A(2, 3), A(2, 3, 2), A(2, 2)),
+        Case("...ij,...jk->...ik", A(2, 1, 2, 3), A(2, 3, 2)),
+        Case("i...,...->i...", A(2, 3), A(1)),
+        Case("...i->i", A(2, 3, 2)),
+        Case("b...a,...a", A(2, 3, 2), A(3, 2)),
+        Case("ij,jk->ik", A(2, 1), A(3, 2)),
+        Case("ij,jk->ik", A(2, 0), A(0, 3)),
+        Case("i,i->", [A(3), A(3)]),
+        Case(" i j , j -> i ", A(2, 3), A(3)),
     ],
 }

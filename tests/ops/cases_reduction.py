@@ -1,8 +1,75 @@
 """Cases of minidl/ops/reduction.py."""
 
-from cases import A, Case
+import math
+
+from cases import A, B, Case, D, I, P
 
 CASES = {
-    "sum": [Case(A(2, 3)), Case(A(2, 3, 4), (0, -1)), Case(A(2, 3), 1, True), Case(A(0, 3), 0)],
-    "mean": [Case(A(2, 3)), Case(A(2, 3), 0, keepdim=True)],
+    "sum": [
+        Case(A(2, 3)),
+        Case(A(2, 3, 4), (0, -1)),
+        Case(A(2, 3), 1, True),
+        Case(A(0, 3), 0),
+        Case(I(5, 2, 3), 0),
+        Case(B(2, 3)),
+        Case(A()),
+    ],
+    "mean": [Case(A(2, 3)), Case(A(2, 3), 0, keepdim=True), Case(A(2, 3, 2), (0, 2)), Case(A())],
+    "nansum": [Case(A(2, 3)), Case(A(2, 3), 1, True), Case(I(5, 2, 3), 0)],
+    "var": [
+        Case(A(2, 3)),
+        Case(A(2, 3, 2), (0, 2), keepdim=True),
+        Case(A(2, 3), 1, False),
+        Case(A(2, 3), 0, True, True),
+        Case(A(2, 4), 1, correction=2),
+    ],
+    "std": [
+        Case(A(2, 3)),
+        Case(A(2, 3, 2), (0, -1), keepdim=True),
+        Case(A(2, 3), 1, False),
+        Case(A(4), correction=0),
+    ],
+    "var_mean": [Case(A(2, 3)), Case(A(2, 3), 1, False, True), Case(A(2, 4), (0, 1), correction=0)],
+    "amax": [Case(D(2, 3)), Case(D(2, 3, 2), (0, 2)), Case(D(2, 3), 1, True), Case(I(9, 2, 3), 0)],
+    "amin": [Case(D(2, 3)), Case(D(2, 3, 2), (0, 2)), Case(D(2, 3), 1, True), Case(B(2, 3), 0)],
+    "logsumexp": [
+        Case(A(2, 3), 1),
+        Case(A(2, 3, 2), (0, 2), True),
+        Case(A(2, 3), (0, 1)),
+        Case(A(0, 3), 0, order=0),
+        Case(A(), 0),
+    ],
+    "norm": [
+        Case(A(2, 3)),
+        Case(A(2, 3), 2, 1),
+        Case(A(2, 3), "fro", (0, 1), True),
+        Case(A(2, 3), 1, 1),
+        Case(A(2, 3), 3, 0, True),
+        Case(A(2, 3), 1.5),
+        Case(A(2, 3), 0.5, 1),
+        Case(A(2, 3), -1, 1),
+        Case(A(2, 3), 0, 1),
+        Case(D(5), math.inf),
+        Case(A(2, 1), -math.inf, 1, True),
+        Case(A(0, 3), 2, 0),
+    ],
+    "all": [Case(B(2, 3)), Case(B(2, 3, 2), (0, 2)), Case(A(2, 3), 1, True), Case(A(0, 2), 0)],
+    "any": [Case(B(2, 3)), Case(B(2, 3, 2), (0, 2)), Case(A(2, 3), 1, True), Case(A(0, 2), 0)],
+    "count_nonzero": [Case(I(3, 2, 3)), Case(I(3, 2, 3), 1), Case(B(2, 3, 2), (0, 2))],
+    "cumsum": [Case(A(2, 3), 1), Case(A(4, 2), -2), Case(I(5, 2, 3), 0), Case(A(), 0)],
+    "cumprod": [Case(P(2, 5), 1), Case(A(4, 2), -2), Case(I(5, 2, 3), 0), Case(A(), 0)],
+    "prod": [
+        Case(A(2, 3)),
+        Case(A(2, 4), 1),
+        Case(A(3, 2), 0, True),
+        Case(I(5, 2, 3)),
+        Case(A(0, 3), 0),
+        Case(A()),
+    ],
+    "shifted": [
+        Case(A(2, 4), 1, 1, torch=None),
+        Case(A(4, 2), -1, 0, 1.0, torch=None),
+        Case(A(1, 2), 1, 0, torch=None),
+    ],
+    "recurrence": [Case(A(2, 5), A(2, 5), 1, torch=None), Case(A(4, 2), A(4, 2), 0, torch=None)],
 }

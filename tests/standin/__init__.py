@@ -18,7 +18,7 @@ SCALARS = (bool, int, float, np.generic)
 _API: dict[str, list[str] | None] = json.loads((Path(__file__).parent / "api.json").read_text())
 _ARITHMETIC = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift"
 _METHODS = (
-    "reshape transpose swapaxes ravel flatten squeeze astype copy view sum prod mean max min "
+    "nonzero reshape transpose swapaxes ravel flatten squeeze astype copy view sum prod mean max min "
     "argmax argmin all any cumsum cumprod clip repeat take diagonal trace round argsort"
 )
 

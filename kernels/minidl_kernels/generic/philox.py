@@ -1,9 +1,10 @@
 """Philox4x32-10 for many blocks at once: a round is five passes over small arrays."""
 
-import sys
 from typing import Any
 
 import numpy as np
+
+from minidl_kernels.generic.arrays import array_module
 
 __all__ = ["philox"]
 
@@ -13,7 +14,7 @@ WORD = 0xFFFFFFFF
 
 def philox(like: Any, key: int, counter: int, n: int) -> Any:
     """See `minidl_kernels.reference.philox.philox`, the definition."""
-    xp = sys.modules[type(like).__module__.partition(".")[0]]
+    xp = array_module(like)
     blocks = -(-n // 4)
     out = xp.empty((blocks, 2, 2), np.uint32)
     multipliers = xp.asarray([[0xD2511F53], [0xCD9E8D57]], np.uint64)

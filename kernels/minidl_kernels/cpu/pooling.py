@@ -1,0 +1,97 @@
+"""Max pooling compiled by Numba. The definition is `reference.pooling`; here are the same bits.
+
+The loops run along the channels, which are contiguous: the compiler makes vector instructions of
+them. One or two spatial axes are taken as three with leading axes of one place.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+from minidl_kernels.generic import pooling as generic
+from minidl_kernels.generic.arrays import channels_first, channels_last
+
+__all__ = ["max_pool", "max_pool_input"]
+
+Ints = tuple[int, ...]
+
+
+def max_pool(
+    x: Any, size: Ints, stride: Ints, padding: Ints, dilation: Ints, ceil_mode: bool
+) -> tuple[Any, Any]:
+    """Maximum of each window and its place: x (N, C, *S) -> out, index (N, C, *P)."""
+    if x.dtype not in (np.float32, np.float64):
+        return generic.max_pool(x, size, stride, padding, dilation, ceil_mode)
+    x, spatial = np.ascontiguousarray(channels_last(x)), x.shape[2:]
+    out = generic.output_sizes(spatial, size, stride, padding, dilation, ceil_mode)
+    n, c, missing = x.shape[0], x.shape[-1], 3 - len(size)
+    ones, none = (1,) * missing, (0,) * missing
+    best, index = np.empty((n, *out, c), x.dtype), np.empty((n, *out, c), np.int64)
+    _max_pool(
+        x.reshape(n, *ones, *spatial, c),
+        best.reshape(n, *ones, *out, c),
+        index.reshape(n, *ones, *out, c),
+        (*ones, *size),
+        (*ones, *stride),
+        (*none, *padding),
+        (*ones, *dilation),
+    )
+    return channels_first(best), channels_first(index)
+
+
+@njit(cache=True, nogil=True)
+def _max_pool(
+    x: Any, best: Any, index: Any, size: Any, stride: Any, padding: Any, dilation: Any
+) -> None:
+    _, planes, height, width, channels = x.shape
+    for n, i, j, k in np.ndindex(best.shape[:4]):
+        a = i * stride[0] - padding[0]
+        b = j * stride[1] - padding[1]
+        c = k * stride[2] - padding[2]
+        values, places = best[n, i, j, k], index[n, i, j, k]
+        values[:] = -np.inf
+        places[:] = _first(a, planes, dilation[0]) * height * width + (
+            _first(b, height, dilation[1]) * width + _first(c, width, dilation[2])
+        )
+        for d in range(a, a + size[0] * dilation[0], dilation[0]):
+            for h in range(b, b + size[1] * dilation[1], dilation[1]):
+                for w in range(c, c + size[2] * dilation[2], dilation[2]):
+                    if 0 <= d < planes and 0 <= h < height and 0 <= w < width:
+                        row, place = x[n, d, h, w], (d * height + h) * width + w
+                        for m in range(channels):
+                            value = row[m]
+                            wins = value > values[m] or value != value
+                            values[m] = value if wins else values[m]
+                            places[m] = place if wins else places[m]
+
+
+@njit(cache=True, nogil=True)
+def _first(start: int, places: int, step: int) -> int:
+    """The first place of a window that is not before the input, at most the last place there is."""
+    if start < 0:
+        start %= step
+    return min(start, places - 1)
+
+
+def max_pool_input(g: Any, index: Any, shape: Ints) -> Any:
+    """Add each g at the place of its maximum: g, index (N, C, *P) -> `shape` (N, C, *S)."""
+    if g.dtype not in (np.float32, np.float64):
+        return generic.max_pool_input(g, index, shape)
+    n, c, *spatial = shape
+    gx = np.zeros((n, *spatial, c), g.dtype)
+    g, index = np.ascontiguousarray(channels_last(g)), np.ascontiguousarray(channels_last(index))
+    rows = (n, g.size // (n * c) if g.size else 0, c)
+    _scatter(g.reshape(rows), index.reshape(rows), gx.reshape(n, gx[:1, ..., 0].size, c))
+    return channels_first(gx)
+
+
+@njit(cache=True, nogil=True)
+def _scatter(g: Any, index: Any, gx: Any) -> None:
+    for n in range(g.shape[0]):
+        for p in range(g.shape[1]):
+            for c in range(g.shape[2]):
+                place = index[n, p, c]
+                if not 0 <= place < gx.shape[1]:  # compiled code would write there all the same
+                    raise IndexError("max_pool_input: an index is outside of the input's plane")
+                gx[n, place, c] += g[n, p, c]

@@ -1,0 +1,64 @@
+"""What the kernels in plain array code share: the array module, layouts, the taps of a window.
+
+Images are (N, C, *S) in meaning and (N, *S, C) in memory. A kernel takes the channels-last view of
+what comes in, works along the contiguous channels, and gives back the channels-first view.
+"""
+
+import itertools
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+__all__ = ["array_module", "channels_first", "channels_last", "taps", "wide"]
+
+Ints = tuple[int, ...]
+Slices = tuple[slice, ...]
+
+
+def array_module(x: Any) -> Any:
+    """Return the module whose functions take x: NumPy, or the package x comes from (CuPy)."""
+    if isinstance(x, np.ndarray):
+        return np
+    return sys.modules[type(x).__module__.partition(".")[0]]
+
+
+def channels_last(x: Any) -> Any:
+    """(N, C, *S) -> (N, *S, C), a view."""
+    return array_module(x).moveaxis(x, 1, -1)
+
+
+def channels_first(x: Any) -> Any:
+    """(N, *S, C) -> (N, C, *S), a view."""
+    return array_module(x).moveaxis(x, -1, 1)
+
+
+def wide(dtype: Any) -> Any:
+    """The dtype to add up in: float32 for float16, else the dtype itself."""
+    return np.dtype(np.float32) if dtype == np.float16 else dtype
+
+
+def taps(
+    spatial: Ints, out: Ints, size: Ints, stride: Ints, before: Ints, dilation: Ints
+) -> Iterator[tuple[Ints, Slices, Slices]]:
+    """Yield (k, outputs, inputs) for each place k in a window, in C order.
+
+    `inputs` slices, out of (N, *spatial, C), what tap k of every window lies on; `outputs` slices,
+    out of (N, *out, C), the windows whose tap k lies in the input and not in the padding.
+    """
+    axes = [
+        [(k, *_overlap(k * d - b, o, s, step)) for k in range(n)]
+        for s, o, n, step, b, d in zip(spatial, out, size, stride, before, dilation, strict=True)
+    ]
+    for places in itertools.product(*axes):
+        k, outputs, inputs = zip(*places, strict=True)
+        yield k, (slice(None), *outputs), (slice(None), *inputs)
+
+
+def _overlap(offset: int, out: int, size: int, stride: int) -> tuple[slice, slice]:
+    """The p in range(out) with 0 <= p * stride + offset < size, and where they lie, as slices."""
+    first = max(0, -(offset // stride))
+    last = max(first, min(out, (size - 1 - offset) // stride + 1))
+    start = first * stride + offset
+    return slice(first, last), slice(start, start + (last - first) * stride, stride)

@@ -1,0 +1,79 @@
+"""Steps of the optimisers by whole arrays, in place, with one array of room beside them."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+from minidl_kernels.generic.arrays import array_module
+
+__all__ = ["adam_", "sgd_"]
+
+
+@np.errstate(all="ignore")
+def sgd_(
+    p: Any,
+    g: Any,
+    buf: Any,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    first: bool,
+) -> None:
+    """See `minidl_kernels.reference.updates.sgd_`, the definition."""
+    if weight_decay:
+        g = g + float(weight_decay) * p
+    if momentum:
+        if first:
+            buf[...] = g
+        else:
+            buf *= float(momentum)
+            buf += float(1 - dampening) * g if dampening else g
+        g = g + float(momentum) * buf if nesterov else buf
+    p -= float(lr) * g
+
+
+@np.errstate(all="ignore")
+def adam_(
+    p: Any,
+    g: Any,
+    m: Any,
+    v: Any,
+    vmax: Any,
+    step: int,
+    lr: float,
+    b1: float,
+    b2: float,
+    eps: float,
+    wd: float,
+    decoupled: bool,
+) -> None:
+    """See `minidl_kernels.reference.updates.adam_`, the definition."""
+    xp = array_module(p)
+    lr, b1, b2, eps, wd = float(lr), float(b1), float(b2), float(eps), float(wd)
+    if wd and decoupled:
+        p *= 1 - lr * wd
+    elif wd:
+        g = g + wd * p
+    room = xp.empty_like(p)
+    xp.subtract(g, m, out=room)
+    if b1 > 0.5:
+        room *= 1 - b1
+        m += room
+    else:
+        room *= b1
+        xp.subtract(g, room, out=m)
+    xp.multiply(g, 1 - b2, out=room)
+    room *= g
+    v *= b2
+    v += room
+    if vmax is not None:
+        xp.maximum(vmax, v, out=vmax)
+    xp.sqrt(v if vmax is None else vmax, out=room)
+    room /= math.sqrt(1 - b2**step)
+    room += eps
+    xp.divide(m, room, out=room)
+    room *= lr / (1 - b1**step)
+    p -= room

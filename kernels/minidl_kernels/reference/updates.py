@@ -1,0 +1,78 @@
+"""Steps of the optimisers, number by number, in the arithmetic and the order of PyTorch."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+__all__ = ["adam_", "sgd_"]
+
+
+@np.errstate(all="ignore")
+def sgd_(
+    p: Any,
+    g: Any,
+    buf: Any,
+    lr: float,
+    momentum: float,
+    dampening: float,
+    weight_decay: float,
+    nesterov: bool,
+    first: bool,
+) -> None:
+    """Stochastic gradient descent: b = μ b + (1 - τ) g, p = p - lr b; writes to p and buf.
+
+    p, g : parameter and gradient, of one shape and dtype; g is not changed
+    buf : the momentum b, or None where `momentum` is 0
+    momentum, dampening : μ, τ; nesterov : the step is g + μ b instead of b
+    weight_decay : λ, g becomes g + λ p
+    first : no momentum yet, so b becomes g itself
+    """
+    for i in np.ndindex(p.shape):
+        step = g[i] + weight_decay * p[i] if weight_decay else g[i]
+        if momentum:
+            buf[i] = step if first else momentum * buf[i] + (1 - dampening) * step
+            step = step + momentum * buf[i] if nesterov else buf[i]
+        p[i] = p[i] - lr * step
+
+
+@np.errstate(all="ignore")
+def adam_(
+    p: Any,
+    g: Any,
+    m: Any,
+    v: Any,
+    vmax: Any,
+    step: int,
+    lr: float,
+    b1: float,
+    b2: float,
+    eps: float,
+    wd: float,
+    decoupled: bool,
+) -> None:
+    """Adam: m = β1 m + (1-β1) g, v = β2 v + (1-β2) g², p = p - lr m̂ / (√v̂ + ε).
+
+    m̂ = m / (1-β1^t), v̂ = v / (1-β2^t). Writes to p, m, v and vmax.
+
+    p, g : parameter and gradient, of one shape and dtype; g is not changed
+    m, v : the running means; vmax : the largest v so far (amsgrad), or None
+    step : t, 1 for the first
+    wd : λ, g becomes g + λ p; decoupled (AdamW): p becomes (1 - lr λ) p before the step instead
+    """
+    root, rate = math.sqrt(1 - b2**step), lr / (1 - b1**step)
+    for i in np.ndindex(p.shape):
+        slope = g[i]
+        if wd and decoupled:
+            p[i] = p[i] * (1 - lr * wd)
+        elif wd:
+            slope = slope + wd * p[i]
+        if b1 > 0.5:  # of two equal formulas the one that loses less
+            m[i] = m[i] + (1 - b1) * (slope - m[i])
+        else:
+            m[i] = slope - b1 * (slope - m[i])
+        v[i] = b2 * v[i] + (1 - b2) * slope * slope
+        spread = v[i]
+        if vmax is not None:
+            vmax[i] = spread = np.maximum(vmax[i], v[i])
+        p[i] = p[i] - rate * m[i] / (np.sqrt(spread) / root + eps)

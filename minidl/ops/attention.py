@@ -1,0 +1,72 @@
+"""Attention: a mean of values, weighted by how well their keys match a query."""
+
+import math
+from typing import Any
+
+from minidl.device import array_module
+from minidl.errors import DtypeError, ShapeError
+from minidl.ops.activation import softmax
+from minidl.ops.arithmetic import where
+from minidl.ops.dropout import dropout
+from minidl.ops.linalg import matmul
+from minidl.ops.losses import raw
+from minidl.ops.shape import transpose
+from minidl.tape import composite
+
+__all__ = ["scaled_dot_product_attention"]
+
+
+@composite(formula="softmax(query @ key.T scale + mask) @ value", kink="0 where all is masked")
+def scaled_dot_product_attention(
+    query: Any,
+    key: Any,
+    value: Any,
+    attn_mask: Any = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    *,
+    scale: float | None = None,
+) -> Any:
+    """For each query a mean of the values, weighted by softmax(<query, key> scale).
+
+    query : (*, L, E), key : (*, S, E), value : (*, S, V) -> (*, L, V)
+    attn_mask : what broadcasts to (*, L, S): bool, True where a key takes part, or floats that are
+        added; a query that may look nowhere gets zeros
+    is_causal : query i sees the keys 0 to i only; not together with attn_mask (ValueError)
+    dropout_p : likelihood of leaving a weight out; as PyTorch's it has no `training`: pass 0
+    scale : 1 / sqrt(E) by default
+
+    Raises ShapeError if the shapes do not fit, DtypeError for a mask of whole numbers.
+    Source: Vaswani and others (2017), arXiv:1706.03762.
+    """
+    name = "scaled_dot_product_attention"
+    for what, x in (("query", query), ("key", key), ("value", value)):
+        if len(x.shape) < 2:
+            raise ShapeError(f"{name}: {what} has shape {tuple(x.shape)}, expected 2 axes or more")
+    if query.shape[-1] != key.shape[-1] or key.shape[-2] != value.shape[-2]:
+        raise ShapeError(
+            f"{name}: query is {tuple(query.shape)}, key {tuple(key.shape)}, value "
+            f"{tuple(value.shape)}; expected (*, L, E), (*, S, E), (*, S, V)"
+        )
+    if is_causal:
+        if attn_mask is not None:
+            raise ValueError(f"{name}: give attn_mask or is_causal, not both")
+        ones = array_module(raw(query)).ones((query.shape[-2], key.shape[-2]), bool)
+        attn_mask = array_module(ones).tril(ones)
+    if scale is None:
+        scale = 1 / math.sqrt(query.shape[-1] or 1)
+    scores = matmul(query * scale, transpose(key, -1, -2))
+    if attn_mask is None:
+        weights = softmax(scores, -1)
+    else:
+        if attn_mask.dtype.kind == "b":
+            scores = where(attn_mask, scores, -math.inf)
+        elif attn_mask.dtype.kind == "f":
+            scores = scores + attn_mask
+        else:
+            raise DtypeError(f"{name}: attn_mask is {attn_mask.dtype}, expected bool or floats")
+        nowhere = (raw(scores) == -math.inf).all(axis=-1, keepdims=True)
+        weights = where(nowhere, 0, softmax(where(nowhere, 0, scores), -1))
+    if dropout_p:
+        weights = dropout(weights, dropout_p)
+    return matmul(weights, value)

@@ -1,0 +1,319 @@
+"""Losses of classes and probabilities: cross-entropy from logits, log-probabilities or either.
+
+Labels are whole numbers (N, *S) beside an input (N, C, *S), or () beside (C,). A label equal to
+`ignore_index` does not count: neither in the sum, nor in what the mean divides by.
+"""
+
+from typing import Any
+
+from minidl.device import array_module
+from minidl.errors import DtypeError, ShapeError
+from minidl.ops import _checks
+from minidl.ops.activation import log_softmax, logsigmoid
+from minidl.ops.arithmetic import clamp, where
+from minidl.ops.elementary import exp, log, log1p
+from minidl.ops.indexing import gather
+from minidl.ops.losses import alike, raw, reduced
+from minidl.ops.reduction import sum
+from minidl.ops.shape import reshape
+from minidl.tape import Kept, composite, op
+
+__all__ = [
+    "bernoulli_nll",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "kl_div",
+    "label_cross_entropy",
+    "nll_loss",
+]
+
+# ---- labels -------------------------------------------------------------------------------------
+
+
+def _check_labels(name: str, x: Any, target: Any, weight: Any, ignore_index: int) -> None:
+    """Raise unless x (N, C, *S) has a class for each label of target (N, *S) that counts."""
+    _checks.floating(name, "input", x)
+    _checks.whole(name, "target", target)
+    wanted = (x.shape[0], *x.shape[2:])
+    if tuple(target.shape) != wanted:
+        raise ShapeError(
+            f"{name}: target has shape {tuple(target.shape)}, expected {wanted}: one label for "
+            f"each place of input {tuple(x.shape)}"
+        )
+    classes = x.shape[1]
+    if weight is not None:
+        _checks.same_dtype(name, input=x, weight=weight)
+        if tuple(weight.shape) != (classes,):
+            raise ShapeError(
+                f"{name}: weight has shape {tuple(weight.shape)}, expected one for each of the "
+                f"{classes} classes"
+            )
+    stray = ((target < 0) | (target >= classes)) & (target != ignore_index)
+    if stray.any():
+        raise IndexError(
+            f"{name}: target holds class {int(target[stray][0])}, but the input has {classes} "
+            f"classes (0 to {classes - 1})"
+        )
+
+
+def _shares(target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any]:
+    """Of each label: a class to look up (0 if it is ignored), whether it counts, its weight."""
+    counts = target != ignore_index
+    index = array_module(target).where(counts, target, 0)
+    return index, counts, None if weight is None else weight[index]
+
+
+def _of_labels(values: Any, index: Any, counts: Any, share: Any) -> Any:
+    """-values (N, C, *S) at the labels, times their weight, 0 where the label is ignored."""
+    picked = -reshape(gather(values, 1, index[:, None]), index.shape)
+    return where(counts, picked if share is None else picked * share, 0)
+
+
+def _mean_of_labels(loss: Any, reduction: str, counts: Any, share: Any) -> Any:
+    """Reduce the losses of labels: their mean is weighted, by the weights of those that count."""
+    if reduction == "none":
+        return loss
+    if reduction == "sum":
+        return sum(loss)
+    total = counts.sum() if share is None else array_module(share).where(counts, share, 0).sum()
+    return sum(loss) / float(total)
+
+
+# ---- the fused operation ------------------------------------------------------------------------
+
+
+def _label_cross_entropy_dx(
+    g: Any, target: Any, probabilities: Any, share: Any, counts: Any
+) -> Any:
+    """weight (softmax(x) - one-hot(target)), 0 where the label is ignored."""
+    xp = array_module(g)
+    g = xp.where(counts, g if share is None else g * share, 0)[:, None]
+    classes = xp.arange(probabilities.shape[1]).reshape(1, -1, *(1,) * (target.ndim - 1))
+    return xp.where(counts[:, None], (probabilities - (classes == target[:, None])) * g, 0)
+
+
+def _label_cross_entropy_definition(x: Any, target: Any, weight: Any, ignore_index: int) -> Any:
+    return _of_labels(log_softmax(x, 1), *_shares(raw(target), raw(weight), ignore_index))
+
+
+@op(
+    x=_label_cross_entropy_dx,
+    definition=_label_cross_entropy_definition,
+    quiet=True,
+    formula="-weight[target] log softmax(x)[target]",
+)
+def label_cross_entropy(
+    x: Any, target: Any, weight: Any = None, ignore_index: int = -100
+) -> tuple[Any, Kept]:
+    """The cross-entropy of each label, from logits: log-softmax and look-up in one.
+
+    x : (N, C, *S) logits, target : (N, *S) labels, weight : (C,) or None -> (N, *S)
+
+    The labels must be classes: `cross_entropy` checks that, this does not.
+    """
+    xp = array_module(x)
+    index, counts, share = _shares(target, weight, ignore_index)
+    shifted = x - x.max(axis=1, keepdims=True)  # so that no exponential overflows
+    picked = xp.take_along_axis(shifted, index[:, None], 1)[:, 0]
+    xp.exp(shifted, out=shifted)
+    total = shifted.sum(axis=1, keepdims=True)
+    shifted /= total
+    loss = xp.log(total)[:, 0] - picked
+    loss = xp.where(counts, loss if share is None else loss * share, 0)
+    return loss, Kept(probabilities=shifted, share=share, counts=counts)
+
+
+# ---- what users call ----------------------------------------------------------------------------
+
+
+@composite(formula="-weight[target] log softmax(input)[target]; or -sum(target weight log softmax)")
+def cross_entropy(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:
+    """The cross-entropy of logits and labels, or of logits and probabilities of the classes.
+
+    input : (N, C, *S) or (C,) logits: numbers of any size, no softmax applied
+    target : (N, *S) or (): labels from 0 to C - 1, or `ignore_index`; or probabilities (floats)
+        of the shape of input
+    weight : (C,) weights of the classes, or None
+    label_smoothing : the part of the target that is spread evenly over the classes
+        (Szegedy and others 2015, arXiv:1512.00567)
+
+    The mean of labels divides by the sum of their weights (NaN if all are ignored), that of
+    probabilities by the number of places. Raises IndexError for a label that is no class,
+    ShapeError, DtypeError, and ValueError for a label_smoothing outside [0, 1].
+    """
+    _checks.choice("cross_entropy", "reduction", reduction, "none", "mean", "sum")
+    if not 0 <= label_smoothing <= 1:
+        raise ValueError(
+            f"cross_entropy: label_smoothing is {label_smoothing}, expected from 0 to 1"
+        )
+    if len(input.shape) < 1:
+        raise ShapeError("cross_entropy: input has no axes, expected (N, C, …) or (C,)")
+    if len(input.shape) == 1:
+        loss = cross_entropy(
+            reshape(input, (1, -1)), reshape(target, (1, *target.shape)),
+            weight, ignore_index, reduction, label_smoothing,
+        )  # fmt: skip
+        return reshape(loss, ()) if reduction == "none" else loss
+    if target.dtype.kind == "f":
+        return _cross_entropy_of_probabilities(input, target, weight, reduction, label_smoothing)
+    labels, weight = raw(target), raw(weight)
+    _check_labels("cross_entropy", input, labels, weight, ignore_index)
+    loss = label_cross_entropy(input, labels, weight, ignore_index)
+    _, counts, share = _shares(labels, weight, ignore_index)
+    if label_smoothing:
+        even = -log_softmax(input, 1)
+        if weight is not None:
+            even = even * _along_classes(weight, input)
+        even = where(counts, sum(even, 1) / input.shape[1], 0)
+        loss = loss * (1 - label_smoothing) + even * label_smoothing
+    return _mean_of_labels(loss, reduction, counts, share)
+
+
+def _along_classes(weight: Any, x: Any) -> Any:
+    return reshape(weight, (-1, *(1,) * (len(x.shape) - 2)))
+
+
+def _cross_entropy_of_probabilities(
+    input: Any, target: Any, weight: Any, reduction: str, label_smoothing: float
+) -> Any:
+    if tuple(target.shape) != tuple(input.shape):
+        hint = "; labels must be whole numbers (use .long())"
+        kind = DtypeError if len(target.shape) == len(input.shape) - 1 else ShapeError
+        raise kind(
+            f"cross_entropy: target is {target.dtype} {tuple(target.shape)}; probabilities must "
+            f"have the shape of input {tuple(input.shape)}{hint}"
+        )
+    classes = input.shape[1]
+    if label_smoothing:
+        target = target * (1 - label_smoothing) + label_smoothing / classes
+    loss = -log_softmax(input, 1) * target
+    if weight is not None:
+        loss = loss * _along_classes(weight, input)
+    return reduced("cross_entropy", sum(loss, 1), reduction)
+
+
+@composite(formula="-weight[target] input[target]")
+def nll_loss(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    ignore_index: int = -100,
+    reduction: str = "mean",
+) -> Any:
+    """The negative log-likelihood of labels: from log-probabilities, as `log_softmax` gives them.
+
+    input : (N, C, *S) or (C,), target : (N, *S) or (): labels from 0 to C - 1, or `ignore_index`
+    weight : (C,) weights of the classes, or None; the mean divides by the sum of the labels'
+
+    Raises IndexError for a label that is no class, ShapeError, DtypeError.
+    """
+    _checks.choice("nll_loss", "reduction", reduction, "none", "mean", "sum")
+    if len(input.shape) < 1:
+        raise ShapeError("nll_loss: input has no axes, expected (N, C, …) or (C,)")
+    labels, weight = raw(target), raw(weight)
+    if len(input.shape) == 1:
+        loss = nll_loss(
+            reshape(input, (1, -1)), labels.reshape(1, *labels.shape), weight, ignore_index,
+            reduction,
+        )  # fmt: skip
+        return reshape(loss, ()) if reduction == "none" else loss
+    _check_labels("nll_loss", input, labels, weight, ignore_index)
+    shares = _shares(labels, weight, ignore_index)
+    return _mean_of_labels(_of_labels(input, *shares), reduction, *shares[1:])
+
+
+# ---- probabilities ------------------------------------------------------------------------------
+
+
+@op(
+    x=lambda g, x, target: g * (x - target) / clamp((1 - x) * x, 1e-12),
+    target=lambda g, x: g * (log1p(-x) - log(x)),
+    elementwise=True,
+    quiet=True,
+    formula="-(target log x + (1 - target) log(1 - x)), the logarithms at least -100",
+    domain="0 <= x <= 1",
+    kink="at x = 0 and x = 1, where the derivative would be infinite: finite",
+)
+def bernoulli_nll(x: Any, target: Any) -> Any:
+    """The cross-entropy of probabilities x and targets, element by element.
+
+    Raises ValueError for an x outside [0, 1].
+    """
+    if ((x < 0) | (x > 1)).any():
+        raise ValueError(
+            "binary_cross_entropy: input has an element outside [0, 1]; apply sigmoid first, or "
+            "use binary_cross_entropy_with_logits"
+        )
+    xp = array_module(x)
+    return -(target * xp.maximum(xp.log(x), -100) + (1 - target) * xp.maximum(xp.log1p(-x), -100))
+
+
+@composite(
+    formula="-weight (target log(input) + (1 - target) log(1 - input)), logarithms at least -100",
+    domain="0 <= input <= 1",
+)
+def binary_cross_entropy(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean"
+) -> Any:
+    """The cross-entropy of probabilities `input` and targets from 0 to 1, of one shape.
+
+    weight : None, or what broadcasts to that shape. Raises ShapeError, and ValueError for an
+    input outside [0, 1].
+    """
+    alike("binary_cross_entropy", input=input, target=target)
+    loss = bernoulli_nll(input, target)
+    return reduced("binary_cross_entropy", loss if weight is None else loss * weight, reduction)
+
+
+@composite(
+    formula="-weight (pos_weight target log sigmoid(input) + (1 - target) log sigmoid(-input))"
+)
+def binary_cross_entropy_with_logits(
+    input: Any,
+    target: Any,
+    weight: Any = None,
+    reduction: str = "mean",
+    pos_weight: Any = None,
+) -> Any:
+    """The cross-entropy of logits and targets from 0 to 1: exact for logits of any size.
+
+    input, target : of one shape; weight, pos_weight : None, or what broadcasts to it
+    Raises ShapeError unless the shapes are equal.
+    """
+    alike("binary_cross_entropy_with_logits", input=input, target=target)
+    positive = target if pos_weight is None else target * pos_weight
+    loss = -(positive * logsigmoid(input) + (1 - target) * logsigmoid(-input))
+    if weight is not None:
+        loss = loss * weight
+    return reduced("binary_cross_entropy_with_logits", loss, reduction)
+
+
+@composite(formula="target (log target - input), 0 where target is 0; input: log-probabilities")
+def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
+    """The divergence of Kullback and Leibler from `input` to `target`, element by element.
+
+    input : log-probabilities; target : probabilities of that shape, or their logarithms
+    (log_target); reduction : "batchmean", the sum divided by the length of the first axis, is the
+    divergence; "mean" divides by the number of all elements
+
+    Raises ShapeError unless the shapes are equal.
+    """
+    alike("kl_div", input=input, target=target)
+    _checks.choice("kl_div", "reduction", reduction, "none", "mean", "sum", "batchmean")
+    if log_target:
+        loss = exp(target) * (target - input)
+    else:
+        loss = target * (log(where(target > 0, target, 1)) - input)
+    if reduction != "batchmean":
+        return reduced("kl_div", loss, reduction)
+    if len(input.shape) == 0:
+        return loss
+    return sum(loss) / float(input.shape[0] or "nan")

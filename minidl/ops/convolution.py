@@ -1,0 +1,457 @@
+"""Convolution, its transpose, and the patches it is made of.
+
+Three operations, each linear in both arguments, are one another's derivatives at any order:
+`conv`, `conv_input` (its adjoint in x) and `conv_weight` (its adjoint in w). What users call,
+`conv2d` and its kin, checks its arguments and runs one of them.
+
+The arithmetic of sizes: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning",
+2016, arXiv:1603.07285. What is called convolution here does not flip the kernel, as in PyTorch.
+"""
+
+from typing import Any
+
+import minidl_kernels as kernels
+from minidl.errors import ShapeError
+from minidl.ops import _checks
+from minidl.ops.reduction import sum
+from minidl.ops.shape import reshape
+from minidl.ops.spatial import over_batch, pairs, windows
+from minidl.tape import composite, op
+
+__all__ = [
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "fold",
+    "unfold",
+]
+
+# ---- the three operations -----------------------------------------------------------------------
+
+
+@op(
+    x=lambda g, w, x_shape, stride, padding, dilation, groups: conv_input(
+        g, w, x_shape, stride, padding, dilation, groups
+    ),
+    w=lambda g, x, w_shape, stride, padding, dilation, groups: conv_weight(
+        g, x, w_shape, stride, padding, dilation, groups
+    ),
+    bias=lambda g: sum(g, (0, *range(2, len(g.shape)))),
+    formula="out[n, o, i] = sum over c, k of x[n, c, stride i + dilation k - padding] w[o, c, k]"
+    " + bias[o]",
+)
+def conv(x: Any, w: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
+    """The convolution of x with w, for one to three spatial axes; unchecked.
+
+    x : (N, C, *S), w : (O, C / groups, *K), bias : (O,) or None -> (N, O, *windows)
+    stride, dilation : one int for each spatial axis; padding : one pair (before, after)
+    """
+    out = kernels.conv(x, w, stride, padding, dilation, groups)
+    if bias is not None:
+        out += bias.reshape(-1, *[1] * len(stride))
+    return out
+
+
+@op(
+    g=lambda h, w, stride, padding, dilation, groups: conv(
+        h, w, None, stride, padding, dilation, groups
+    ),
+    w=lambda h, g, w_shape, stride, padding, dilation, groups: conv_weight(
+        g, h, w_shape, stride, padding, dilation, groups
+    ),
+    linear_in=("g", "w"),
+    formula="gradient of conv(x, w) in x along g; its own is conv",
+)
+def conv_input(
+    g: Any, w: Any, shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Any:
+    """The adjoint of `conv` in x, the transposed convolution; unchecked.
+
+    g : (N, O, *windows), w : (O, C / groups, *K), shape : that of x -> (N, C, *S)
+    """
+    return kernels.conv_input(g, w, shape, stride, padding, dilation, groups)
+
+
+@op(
+    g=lambda h, x, stride, padding, dilation, groups: conv(
+        x, h, None, stride, padding, dilation, groups
+    ),
+    x=lambda h, g, x_shape, stride, padding, dilation, groups: conv_input(
+        g, h, x_shape, stride, padding, dilation, groups
+    ),
+    linear_in=("g", "x"),
+    formula="gradient of conv(x, w) in w along g; its own is conv",
+)
+def conv_weight(
+    g: Any, x: Any, shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
+) -> Any:
+    """The adjoint of `conv` in w; unchecked.
+
+    g : (N, O, *windows), x : (N, C, *S), shape : that of w -> (O, C / groups, *K)
+    """
+    return kernels.conv_weight(g, x, shape, stride, padding, dilation, groups)
+
+
+# ---- what users call ----------------------------------------------------------------------------
+
+
+@composite(formula="sum over c, k of input[c, stride i + dilation k - padding] weight[o, c, k]")
+def conv1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    """The convolution of a sequence: `conv2d` with one spatial axis.
+
+    input : (N, C, L) or (C, L), weight : (O, C / groups, K), bias : (O,) -> (N, O, L') or (O, L')
+    """
+    return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+
+
+@composite(formula="sum over c, k of input[c, stride i + dilation k - padding] weight[o, c, k]")
+def conv2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    """The convolution of an image with kernels (not flipped), plus a bias for each channel.
+
+    input : (N, C, H, W), or (C, H, W) for one image, float
+    weight : (O, C / groups, KH, KW), bias : (O,) or None, both of the input's dtype
+    stride, dilation : an int, or one for each axis
+    padding : zeros on both sides; an int, one for each axis, "valid" (none) or "same" (the output
+        is as large as the input; stride 1 only; of an odd number of zeros the extra one is last)
+    groups : channels in and out are cut into so many groups, each convolved by itself
+
+    Returns (N, O, H', W') with H' = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1.
+    Raises ShapeError where the shapes do not fit, DtypeError where the dtypes do not.
+    """
+    return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
+
+
+@composite(formula="sum over c, k of input[c, stride i + dilation k - padding] weight[o, c, k]")
+def conv3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    dilation: Any = 1,
+    groups: int = 1,
+) -> Any:
+    """The convolution of a volume: `conv2d` with three spatial axes.
+
+    input : (N, C, D, H, W) or (C, D, H, W), weight : (O, C / groups, KD, KH, KW), bias : (O,)
+    """
+    return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
+
+
+@composite(formula="the adjoint of conv1d in its input, applied to input, plus bias")
+def conv_transpose1d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Any:
+    """The transposed convolution of a sequence: `conv_transpose2d` with one spatial axis.
+
+    input : (N, C, L) or (C, L), weight : (C, O / groups, K), bias : (O,) -> (N, O, L') or (O, L')
+    """
+    return _conv_transpose(
+        "conv_transpose1d",
+        1,
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+    )
+
+
+@composite(formula="the adjoint of conv2d in its input, applied to input, plus bias")
+def conv_transpose2d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Any:
+    """The transposed convolution of an image: each number spreads a kernel over the output.
+
+    input : (N, C, H, W), or (C, H, W) for one image, float
+    weight : (C, O / groups, KH, KW), bias : (O,) or None, both of the input's dtype
+    stride, padding, dilation, groups : those of the convolution whose gradient this is
+    output_padding : rows added at the end, fewer than stride or dilation: of the sizes that a
+        strided convolution takes to the same size, the one that is meant
+
+    Returns (N, O, H', W') with
+    H' = (H - 1) stride - 2 padding + dilation (KH - 1) + output_padding + 1.
+    Raises ShapeError where the shapes do not fit, DtypeError where the dtypes do not.
+    """
+    return _conv_transpose(
+        "conv_transpose2d",
+        2,
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+    )
+
+
+@composite(formula="the adjoint of conv3d in its input, applied to input, plus bias")
+def conv_transpose3d(
+    input: Any,
+    weight: Any,
+    bias: Any = None,
+    stride: Any = 1,
+    padding: Any = 0,
+    output_padding: Any = 0,
+    groups: int = 1,
+    dilation: Any = 1,
+) -> Any:
+    """The transposed convolution of a volume: `conv_transpose2d` with three spatial axes.
+
+    input : (N, C, D, H, W) or (C, D, H, W), weight : (C, O / groups, KD, KH, KW), bias : (O,)
+    """
+    return _conv_transpose(
+        "conv_transpose3d",
+        3,
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+    )
+
+
+def _conv(
+    op: str,
+    count: int,
+    input: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    dilation: Any,
+    groups: int,
+) -> Any:
+    _check_arrays(op, count, input, weight, bias, groups)
+    stride = _checks.sizes(op, "stride", stride, count, 1)
+    dilation = _checks.sizes(op, "dilation", dilation, count, 1)
+    size = weight.shape[2:]
+    around = _padding(op, padding, size, stride, dilation)
+    channels, outputs = input.shape[-1 - count], weight.shape[0]
+    if channels != weight.shape[1] * groups:
+        raise ShapeError(
+            f"{op}: input has {channels} channels {input.shape} but weight expects "
+            f"{weight.shape[1] * groups} {weight.shape}{_in_groups(groups)}"
+        )
+    if outputs % groups:
+        raise ShapeError(
+            f"{op}: weight {weight.shape} has {outputs} output channels, "
+            f"which {groups} groups do not divide"
+        )
+    _check_bias(op, bias, outputs)
+    windows(op, input.shape[-count:], size, stride, around, dilation)
+    return over_batch(
+        op, count, input, lambda x: conv(x, weight, bias, stride, around, dilation, groups)
+    )
+
+
+def _conv_transpose(
+    op: str,
+    count: int,
+    input: Any,
+    weight: Any,
+    bias: Any,
+    stride: Any,
+    padding: Any,
+    output_padding: Any,
+    groups: int,
+    dilation: Any,
+) -> Any:
+    _check_arrays(op, count, input, weight, bias, groups)
+    stride = _checks.sizes(op, "stride", stride, count, 1)
+    padding = _checks.sizes(op, "padding", padding, count)
+    extra = _checks.sizes(op, "output_padding", output_padding, count)
+    dilation = _checks.sizes(op, "dilation", dilation, count, 1)
+    channels, outputs = input.shape[-1 - count], weight.shape[1] * groups
+    if channels != weight.shape[0]:
+        raise ShapeError(
+            f"{op}: input has {channels} channels {input.shape} but weight expects "
+            f"{weight.shape[0]} {weight.shape}"
+        )
+    if channels % groups:
+        raise ShapeError(
+            f"{op}: input {input.shape} has {channels} channels, "
+            f"which {groups} groups do not divide"
+        )
+    _check_bias(op, bias, outputs)
+    each = list(zip(stride, padding, extra, dilation, strict=True))
+    if any(e >= max(s, d) for s, _, e, d in each):
+        raise ValueError(
+            f"{op}: output_padding is {extra}, expected less than stride {stride} "
+            f"or dilation {dilation}"
+        )
+    if any(e - p >= s for s, p, e, _ in each):  # rows that no window of the convolution reaches
+        raise NotImplementedError(
+            f"{op}: output_padding {extra} that exceeds padding {padding} by a stride {stride} "
+            "is not offered; pad the result instead"
+        )
+    space = tuple(
+        [
+            (n - 1) * s - 2 * p + d * (k - 1) + e + 1
+            for n, k, (s, p, e, d) in zip(input.shape[-count:], weight.shape[2:], each, strict=True)
+        ]
+    )
+    if min(space) < 1:
+        raise ShapeError(
+            f"{op}: the output would have size {space}: input {input.shape}, weight "
+            f"{weight.shape}, stride {stride}, padding {padding}"
+        )
+    around = tuple([(p, max(p - e, 0)) for _, p, e, _ in each])
+
+    def transposed(x: Any) -> Any:
+        shape = (x.shape[0], outputs, *space)
+        out = conv_input(x, weight, shape, stride, around, dilation, groups)
+        return out if bias is None else out + reshape(bias, (-1, *[1] * count))
+
+    return over_batch(op, count, input, transposed)
+
+
+def _check_arrays(op: str, count: int, input: Any, weight: Any, bias: Any, groups: int) -> None:
+    _checks.rank(op, "input", input, count + 1, count + 2)
+    _checks.rank(op, "weight", weight, count + 2)
+    _checks.floating(op, "input", input)
+    _checks.same_dtype(op, input=input, weight=weight, bias=bias)
+    if not hasattr(groups, "__index__") or groups < 1:
+        raise ValueError(f"{op}: groups is {groups!r}, expected a positive int")
+
+
+def _check_bias(op: str, bias: Any, outputs: int) -> None:
+    if bias is not None and bias.shape != (outputs,):
+        raise ShapeError(f"{op}: bias has shape {bias.shape}, expected ({outputs},)")
+
+
+def _in_groups(groups: int) -> str:
+    return f" in {groups} groups" if groups > 1 else ""
+
+
+def _padding(op: str, padding: Any, size: Any, stride: Any, dilation: Any) -> Any:
+    """Zeros before and after, for each axis."""
+    if not isinstance(padding, str):
+        return pairs(_checks.sizes(op, "padding", padding, len(size)))
+    _checks.choice(op, "padding", padding, "same", "valid")
+    if padding == "valid":
+        return pairs([0] * len(size))
+    if any(s > 1 for s in stride):
+        raise ValueError(f"{op}: padding 'same' needs stride 1, got {stride}; give numbers")
+    total = [d * (k - 1) for k, d in zip(size, dilation, strict=True)]
+    return tuple([(t // 2, t - t // 2) for t in total])
+
+
+# ---- patches ------------------------------------------------------------------------------------
+
+
+def _patches(op: str, kernel_size: Any, dilation: Any, padding: Any, stride: Any) -> Any:
+    """The numbers of a grid of windows: size, stride, padding in pairs, dilation."""
+    return (
+        _checks.sizes(op, "kernel_size", kernel_size, 2, 1),
+        _checks.sizes(op, "stride", stride, 2, 1),
+        pairs(_checks.sizes(op, "padding", padding, 2)),
+        _checks.sizes(op, "dilation", dilation, 2, 1),
+    )
+
+
+@op(
+    input=lambda g, input_shape, kernel_size, dilation, padding, stride: fold(
+        g, input_shape[-2:], kernel_size, dilation, padding, stride
+    ),
+    linear_in=("input",),
+    formula="out[n, (c, k), i] = input[n, c, stride i + dilation k - padding]",
+)
+def unfold(
+    input: Any, kernel_size: Any, dilation: Any = 1, padding: Any = 0, stride: Any = 1
+) -> Any:
+    """The windows of a convolution, one column each: conv2d is a matrix product with them.
+
+    input : (N, C, H, W) or (C, H, W)
+    kernel_size, dilation, padding, stride : an int, or one for each axis
+
+    Returns (N, C KH KW, L), with L the number of windows, or (C KH KW, L). `fold` is its adjoint.
+    Raises ShapeError if no window fits.
+    """
+    _checks.rank("unfold", "input", input, 3, 4)
+    size, stride, padding, dilation = _patches("unfold", kernel_size, dilation, padding, stride)
+    windows("unfold", input.shape[-2:], size, stride, padding, dilation)
+    x = input if input.ndim == 4 else input[None]
+    columns = kernels.unfold(x, size, stride, padding, dilation)
+    return columns if input.ndim == 4 else columns[0]
+
+
+@op(
+    input=lambda g, kernel_size, dilation, padding, stride: unfold(
+        g, kernel_size, dilation, padding, stride
+    ),
+    linear_in=("input",),
+    formula="out[n, c, y] = sum of input[n, (c, k), i] where stride i + dilation k - padding = y",
+)
+def fold(
+    input: Any,
+    output_size: Any,
+    kernel_size: Any,
+    dilation: Any = 1,
+    padding: Any = 0,
+    stride: Any = 1,
+) -> Any:
+    """Columns put back to where `unfold` takes them from, and summed where windows overlap.
+
+    input : (N, C KH KW, L) or (C KH KW, L), output_size : (H, W) -> (N, C, H, W) or (C, H, W)
+    Raises ShapeError if the columns are not those of such windows.
+    """
+    _checks.rank("fold", "input", input, 2, 3)
+    space = _checks.sizes("fold", "output_size", output_size, 2, 1)
+    size, stride, padding, dilation = _patches("fold", kernel_size, dilation, padding, stride)
+    rows, columns = windows("fold", space, size, stride, padding, dilation)
+    if input.shape[-2] % (size[0] * size[1]):
+        raise ShapeError(
+            f"fold: input {input.shape} has {input.shape[-2]} rows, "
+            f"expected a multiple of kernel_size {size[0]} x {size[1]}"
+        )
+    if input.shape[-1] != rows * columns:
+        raise ShapeError(
+            f"fold: input {input.shape} has {input.shape[-1]} columns, expected {rows * columns}: "
+            f"{rows} x {columns} windows fit output_size {space}"
+        )
+    x = input if input.ndim == 3 else input[None]
+    shape = (x.shape[0], x.shape[1] // (size[0] * size[1]), *space)
+    out = kernels.fold(x, shape, size, stride, padding, dilation)
+    return out if input.ndim == 3 else out[0]

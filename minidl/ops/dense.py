@@ -1,0 +1,142 @@
+"""Dense layers as functions: products with a weight, and rows looked up in one."""
+
+import math
+from typing import Any
+
+import minidl_kernels as kernels
+from minidl.errors import ShapeError
+from minidl.ops import _checks
+from minidl.ops.arithmetic import where
+from minidl.ops.linalg import matmul
+from minidl.ops.reduction import sum
+from minidl.ops.shape import permute, reshape, transpose
+from minidl.tape import composite, op
+
+__all__ = ["bilinear", "embedding", "linear", "rows_added"]
+
+
+def _flat(x: Any) -> Any:
+    """x (*, n) as a matrix (m, n)."""
+    return x if len(x.shape) == 2 else reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+@op(
+    x=lambda g, weight: matmul(g, weight),
+    weight=lambda g, x: matmul(transpose(_flat(g), 0, 1), _flat(x)),
+    bias=lambda g: sum(_flat(g), 0),
+    linear_in=("x", "weight"),
+    formula="x @ weight.T + bias",
+)
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """x times the transposed weight, plus bias.
+
+    x : (*, I), weight : (O, I), bias : (O,) or None -> (*, O)
+    Raises ShapeError if the sizes do not fit, DtypeError if the dtypes differ.
+    """
+    _checks.rank("linear", "weight", weight, 2, meaning="(out, in)")
+    _checks.same_dtype("linear", x=x, weight=weight, bias=bias)
+    outs, ins = weight.shape
+    if x.ndim == 0 or x.shape[-1] != ins:
+        raise ShapeError(
+            f"linear: x has shape {x.shape}, weight {weight.shape}; expected the last axis of x to "
+            f"be {ins}, the weight's second"
+        )
+    if bias is not None and bias.shape != (outs,):
+        raise ShapeError(f"linear: bias has shape {bias.shape}, expected ({outs},), as weight has")
+    out = _flat(x) @ weight.T
+    if bias is not None:
+        out += bias
+    return out.reshape(*x.shape[:-1], outs)
+
+
+@composite(formula="out[o] = x1 @ weight[o] @ x2 + bias[o]")
+def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None) -> Any:
+    """A product of x1 and x2 for each output, each with its own matrix between.
+
+    x1 : (*, I), x2 : (*, J), weight : (O, I, J), bias : (O,) or None -> (*, O)
+    Raises ShapeError if the sizes do not fit.
+    """
+    _checks.rank("bilinear", "weight", weight, 3, meaning="(out, in1, in2)")
+    outs, ins1, ins2 = weight.shape
+    lead = x1.shape[:-1]
+    if tuple(x1.shape) != (*lead, ins1) or tuple(x2.shape) != (*lead, ins2):
+        raise ShapeError(
+            f"bilinear: x1 has shape {tuple(x1.shape)}, x2 {tuple(x2.shape)}, expected the same "
+            f"axes and then {ins1} and {ins2}, as weight {tuple(weight.shape)} has"
+        )
+    if bias is not None and tuple(bias.shape) != (outs,):
+        raise ShapeError(f"bilinear: bias has shape {tuple(bias.shape)}, expected ({outs},)")
+    count = math.prod(lead)
+    matrix = reshape(permute(weight, (1, 0, 2)), (ins1, outs * ins2))
+    rows = reshape(matmul(reshape(x1, (count, ins1)), matrix), (count, outs, ins2))
+    out = reshape(matmul(rows, reshape(x2, (count, ins2, 1))), (*lead, outs))
+    return out if bias is None else out + bias
+
+
+# ---- rows looked up -----------------------------------------------------------------------------
+
+
+def _check_rows(name: str, index: Any, rows: int) -> None:
+    """Raise unless the indices are whole numbers from 0 to rows - 1."""
+    _checks.whole(name, "input", index)
+    stray = (index < 0) | (index >= rows)
+    if stray.any():
+        raise IndexError(
+            f"{name}: input holds {int(index[stray][0])}, but weight has {rows} rows "
+            f"(0 to {rows - 1})"
+        )
+
+
+def _embedding_dweight(g: Any, input: Any, weight_shape: Any, padding_idx: Any) -> Any:
+    if padding_idx is not None:
+        counts = input != padding_idx % weight_shape[0]
+        g = where(reshape(counts, (*input.shape, 1)), g, 0)
+    return rows_added(g, input, weight_shape[0])
+
+
+@op(
+    weight=_embedding_dweight,
+    linear_in=("weight",),
+    formula="weight[input]; no gradient for the row padding_idx",
+)
+def embedding(
+    input: Any,
+    weight: Any,
+    padding_idx: int | None = None,
+    max_norm: float | None = None,
+    norm_type: float = 2.0,
+    scale_grad_by_freq: bool = False,
+    sparse: bool = False,
+) -> Any:
+    """The rows of a table that whole numbers name.
+
+    input : any shape, from 0 to V - 1, weight : (V, D) -> (*input.shape, D)
+    padding_idx : the row that gets no gradient (it may count from the end), or None
+
+    Raises IndexError for an index that is no row, ValueError for a padding_idx that is none,
+    NotImplementedError for max_norm, scale_grad_by_freq and sparse.
+    """
+    asked = {"max_norm": max_norm, "scale_grad_by_freq": scale_grad_by_freq, "sparse": sparse}
+    for option, value in asked.items():
+        if value:
+            raise NotImplementedError(f"embedding: {option} is not offered")
+    _checks.rank("embedding", "weight", weight, 2, meaning="(rows, size)")
+    rows = weight.shape[0]
+    if padding_idx is not None and not -rows <= padding_idx < rows:
+        raise ValueError(f"embedding: padding_idx is {padding_idx}, but weight has {rows} rows")
+    _check_rows("embedding", input, rows)
+    return weight[input]
+
+
+@op(
+    g=lambda g, index: embedding(index, g),
+    linear_in=("g",),
+    formula="out[r] = sum of g[i] where index[i] == r",
+)
+def rows_added(g: Any, index: Any, rows: int) -> Any:
+    """The rows of g added up where their index is equal: the adjoint of `embedding`.
+
+    g : (*, D), index : (*) from 0 to rows - 1 -> (rows, D)
+    """
+    _check_rows("rows_added", index, rows)
+    return kernels.index_add(_flat(g), index.reshape(-1), rows)

@@ -1,0 +1,369 @@
+"""Normalisation: numbers brought to mean 0 and variance 1 over some axes, then scaled and shifted.
+
+One fused operation, `standardize`, serves batch, instance, group and layer normalisation: they
+differ only in the axes over which they take the mean and in those along which the weight lies.
+All keep the layout in memory of x, in the result and in its gradient.
+"""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from minidl.device import array_module, empty_like
+from minidl.errors import ShapeError
+from minidl.ops import _checks
+from minidl.ops.arithmetic import clamp
+from minidl.ops.elementary import rsqrt
+from minidl.ops.reduction import mean, norm
+from minidl.ops.shape import reshape
+from minidl.tape import Kept, composite, op, to_dtype
+
+__all__ = [
+    "batch_norm",
+    "group_norm",
+    "instance_norm",
+    "layer_norm",
+    "normalize",
+    "normalize_channels",
+    "rms_norm",
+    "standardize",
+]
+
+# ---- the fused operation ------------------------------------------------------------------------
+
+
+def _shared(axes: tuple[int, ...], shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes along which mean, variance and weight are all constant."""
+    return tuple([a for a in axes if shape[a] == 1])
+
+
+def _total(x: Any, axes: tuple[int, ...]) -> Any:
+    """The sum over axes, the first of them first: sums of sums round less than one long sum."""
+    if len(axes) > 1:
+        x, axes = x.sum(axis=axes[:1], keepdims=True), axes[1:]
+    return x.sum(axis=axes, keepdims=True) if axes else x
+
+
+def _inner(x: Any, y: Any, axes: tuple[int, ...]) -> Any:
+    """The sum of x * y over axes."""
+    if not axes:
+        return x * y
+    every = "abcdefgh"[: x.ndim]
+    left = every.replace(every[axes[0]], "")
+    first = array_module(x).einsum(f"{every},{every}->{left}", x, y)  # has no room for x * y
+    return _total(array_module(x).expand_dims(first, axes[0]), axes[1:])
+
+
+def _spread(c: Any, x: Any, shared: tuple[int, ...]) -> Any:
+    """A coefficient repeated over one slice of x, in its layout.
+
+    With channels last in memory the loops of `x * c` would run over the channels alone, which are
+    few; so they run over the slice.
+    """
+    if len(shared) < 2 or x.shape[shared[0]] < 4:
+        return c
+    like = x[tuple([slice(0, 1) if a == shared[0] else slice(None) for a in range(x.ndim)])]
+    slice_of_x = empty_like(like)
+    slice_of_x[...] = c
+    return slice_of_x
+
+
+def _standardize_gradient(
+    g: Any, wanted: Any, x: Any, weight: Any, axes: Any, shape: Any, centre: Any, rstd: Any
+) -> tuple[Any, ...]:
+    """With x̂ = (x - mean) rstd, ĝ = g weight:  dx = rstd (ĝ - mean(ĝ) - x̂ mean(ĝ x̂))."""
+    g, g_mean, g_var = g
+    xp, shared = array_module(x), _shared(axes, shape)
+    rest = tuple([a for a in axes if a not in shared])
+    lead = tuple([a for a in range(x.ndim) if shape[a] == 1])
+    if g is None:
+        g = xp.zeros_like(x)
+    d = xp.subtract(x, _spread(centre, x, shared), out=empty_like(x))
+    summed = _total(g, shared)
+    product = _inner(g, d, shared) * rstd
+    found: dict[str, Any] = {}
+    if "weight" in wanted:
+        found["weight"] = product.sum(axis=lead).reshape(-1)
+    if "bias" in wanted:
+        found["bias"] = summed.sum(axis=lead).reshape(-1)
+    if "x" in wanted:
+        count = max(math.prod([x.shape[a] for a in axes]), 1)
+        if weight is not None:
+            weight = weight.reshape(shape)
+            summed, product = summed * weight, product * weight
+        of_d = _total(product, rest) * (rstd * rstd / -count)
+        constant = _total(summed, rest) * (rstd / -count)
+        if g_mean is not None:
+            constant = constant + g_mean / count
+        if g_var is not None:
+            of_d = of_d + g_var * (2 / count)
+        d *= _spread(of_d, x, shared)
+        d += _spread(constant, x, shared)
+        d += g * _spread(rstd if weight is None else rstd * weight, x, shared)
+        found["x"] = d
+    return tuple([found[name] for name in wanted])
+
+
+def _standardize_definition(
+    x: Any, weight: Any, bias: Any, axes: Any, shape: Any, eps: float
+) -> tuple[Any, Any, Any]:
+    centre = mean(x, axes, True)
+    d = x - centre
+    var = mean(d * d, axes, True)
+    out = d * rsqrt(var + eps)
+    if weight is not None:
+        out = out * reshape(weight, shape)
+    return (out if bias is None else out + reshape(bias, shape)), centre, var
+
+
+@op(
+    joint=_standardize_gradient,
+    wrt=("x", "weight", "bias"),
+    definition=_standardize_definition,
+    quiet=True,
+    formula="(x - mean) / sqrt(var + eps) * weight + bias; mean and biased var of x over axes",
+)
+def standardize(
+    x: Any, weight: Any, bias: Any, axes: Any, shape: Any, eps: float
+) -> tuple[Any, Any, Any, Kept]:
+    """x brought to mean 0 and variance 1 over `axes`, times weight plus bias.
+
+    x : floats, any shape; weight, bias : of one axis, or None; axes : ascending
+    shape : that of weight and bias beside x: as many axes as x, of length one where they repeat
+    -> the result, and mean and biased variance of x with the axes kept at length one (0 of none)
+    """
+    xp, shared = array_module(x), _shared(axes, shape)
+    count = max(math.prod([x.shape[a] for a in axes]), 1)
+    centre = _total(x, axes) / count
+    out = xp.subtract(x, _spread(centre, x, shared), out=empty_like(x))
+    var = _inner(out, out, axes) / count
+    rstd = 1 / xp.sqrt(var + eps)
+    if weight is None:
+        out *= _spread(rstd, x, shared)
+    elif shared:
+        out *= _spread(rstd * weight.reshape(shape), x, shared)
+    else:
+        out *= rstd
+        out *= weight.reshape(shape)
+    if bias is not None:
+        out += _spread(bias.reshape(shape), x, shared)
+    return out, centre, var, Kept(centre=centre, rstd=rstd)
+
+
+def _standardized(
+    name: str, x: Any, weight: Any, bias: Any, axes: tuple[int, ...], shape: Any, eps: float
+) -> tuple[Any, Any, Any]:
+    """`standardize`, after checks; float16 is computed in float32, as its sums would overflow."""
+    _checks.floating(name, "x", x)
+    _checks.same_dtype(name, x=x, weight=weight, bias=bias)
+    if x.dtype.itemsize > 2:
+        return standardize(x, weight, bias, axes, shape, eps)
+    wide = np.dtype("float32")
+    x, weight, bias = [a if a is None else to_dtype(a, wide) for a in (x, weight, bias)]
+    out, centre, var = standardize(x, weight, bias, axes, shape, eps)
+    return to_dtype(out, np.dtype("float16")), centre, var
+
+
+def _check_channels(name: str, x: Any, **vectors: Any) -> None:
+    """Raise ShapeError unless x is (N, C, …) and every vector given (C,)."""
+    if len(x.shape) < 2:
+        raise ShapeError(f"{name}: x has shape {x.shape}, expected (N, C, …)")
+    for what, v in vectors.items():
+        if v is not None and v.shape != x.shape[1:2]:
+            raise ShapeError(
+                f"{name}: {what} has shape {v.shape}, expected one number for each of the "
+                f"{x.shape[1]} channels of x {x.shape}"
+            )
+
+
+def _along_channels(x: Any) -> tuple[int, ...]:
+    return (1, x.shape[1], *(1,) * (len(x.shape) - 2))
+
+
+# ---- per channel --------------------------------------------------------------------------------
+
+
+@composite(formula="(x - mean) / sqrt(var + eps) * weight + bias; statistics per channel")
+def normalize_channels(
+    x: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> tuple[Any, Any, Any]:
+    """Batch normalisation by x's own statistics, and these: (result, mean (C,), var (C,)).
+
+    x : (N, C, *S), weight, bias : (C,) or None; mean and var (biased: divided by the count) are
+    taken over N and S. They are what a layer keeps running averages of.
+
+    Raises ValueError for a single value per channel: its variance says nothing.
+    """
+    _check_channels("batch_norm", x, weight=weight, bias=bias)
+    shape = _along_channels(x)
+    axes = (0, *range(2, len(x.shape)))
+    if math.prod([x.shape[a] for a in axes]) == 1:
+        raise ValueError(
+            f"batch_norm: x {tuple(x.shape)} has one value per channel, training needs more; use "
+            "a larger batch, or drop the last incomplete one (drop_last=True)"
+        )
+    out, centre, var = _standardized("batch_norm", x, weight, bias, axes, shape, eps)
+    return out, reshape(centre, shape[1:2]), reshape(var, shape[1:2])
+
+
+@composite(formula="(x - mean) / sqrt(var + eps) * weight + bias; statistics per channel")
+def batch_norm(
+    x: Any,
+    running_mean: Any,
+    running_var: Any,
+    weight: Any = None,
+    bias: Any = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """x normalised channel by channel: by its own statistics in training, else by running ones.
+
+    x : (N, C, *S), the vectors : (C,), weight, bias : or None -> like x, in x's layout
+
+    An op changes nothing, so `momentum` is not used here and the running statistics stay as they
+    are: the layer updates them, with what `normalize_channels` returns.
+    Raises ValueError in training for a single value per channel, and without running statistics
+    otherwise. Source: Ioffe and Szegedy (2015), arXiv:1502.03167.
+    """
+    if training:
+        return normalize_channels(x, weight, bias, eps)[0]
+    if running_mean is None or running_var is None:
+        raise ValueError("batch_norm: running_mean and running_var are needed unless training")
+    return _by_running("batch_norm", x, running_mean, running_var, weight, bias, eps)
+
+
+def _by_running(
+    name: str, x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, eps: float
+) -> Any:
+    """Normalise by given statistics: a scale and a shift for each channel."""
+    _check_channels(
+        name, x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
+    )
+    _checks.floating(name, "x", x)
+    scale = rsqrt(running_var + eps)
+    if weight is not None:
+        scale = scale * weight
+    shift = -running_mean * scale
+    if bias is not None:
+        shift = shift + bias
+    shape = _along_channels(x)
+    out = x * reshape(scale, shape) + reshape(shift, shape)
+    return out if out.dtype == x.dtype else to_dtype(out, x.dtype)
+
+
+@composite(formula="(x - mean) / sqrt(var + eps) * weight + bias; per sample and channel")
+def instance_norm(
+    x: Any,
+    running_mean: Any = None,
+    running_var: Any = None,
+    weight: Any = None,
+    bias: Any = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Any:
+    """x normalised for each sample and channel by itself, or by running statistics.
+
+    x : (N, C, *S), the vectors : (C,), weight, bias : or None -> like x, in x's layout
+
+    `momentum` is not used: as for `batch_norm`, the layer updates the running statistics.
+    Raises ValueError for a single value per sample and channel.
+    Source: Ulyanov, Vedaldi and Lempitsky (2016), arXiv:1607.08022.
+    """
+    if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise ValueError(
+                "instance_norm: running_mean and running_var are needed with use_input_stats=False"
+            )
+        return _by_running("instance_norm", x, running_mean, running_var, weight, bias, eps)
+    _check_channels("instance_norm", x, weight=weight, bias=bias)
+    if math.prod(x.shape[2:]) == 1:
+        raise ValueError(
+            f"instance_norm: x {tuple(x.shape)} has one value per sample and channel; expected more"
+        )
+    axes = tuple(range(2, len(x.shape)))
+    return _standardized("instance_norm", x, weight, bias, axes, _along_channels(x), eps)[0]
+
+
+@composite(formula="(x - mean) / sqrt(var + eps) * weight + bias; per sample and group of channels")
+def group_norm(
+    x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    """x normalised for each sample over groups of neighbouring channels.
+
+    x : (N, C, *S), C a multiple of num_groups, weight, bias : (C,) or None -> like x
+    Raises ShapeError if the channels cannot be split so, ValueError if a group holds one value
+    over the whole batch. Source: Wu and He (2018), arXiv:1803.08494.
+    """
+    _check_channels("group_norm", x, weight=weight, bias=bias)
+    n, c, *sizes = x.shape
+    if num_groups < 1 or c % num_groups:
+        raise ShapeError(f"group_norm: {c} channels cannot be split into {num_groups} groups")
+    if math.prod(x.shape) == num_groups:
+        raise ValueError(f"group_norm: x {tuple(x.shape)} has one value per group; expected more")
+    inner = reshape(x, (n, num_groups, c // num_groups, *sizes))
+    axes = tuple(range(2, len(inner.shape)))
+    shape = (1, num_groups, c // num_groups, *(1,) * len(sizes))
+    out = _standardized("group_norm", inner, weight, bias, axes, shape, eps)[0]
+    return reshape(out, (n, c, *sizes))
+
+
+# ---- over the last axes -------------------------------------------------------------------------
+
+
+def _trailing(name: str, x: Any, normalized_shape: Any, **vectors: Any) -> tuple[int, ...]:
+    """The last axes of x, after a check that they, and the weights, have the shape named."""
+    given = normalized_shape
+    wanted = tuple(given) if isinstance(given, Sequence) else (given.__index__(),)
+    if not wanted or tuple(x.shape[-len(wanted) :]) != wanted:
+        raise ShapeError(
+            f"{name}: x has shape {tuple(x.shape)}, expected its last axes to be "
+            f"normalized_shape {wanted}"
+        )
+    for what, v in vectors.items():
+        if v is not None and tuple(v.shape) != wanted:
+            raise ShapeError(f"{name}: {what} has shape {tuple(v.shape)}, expected {wanted}")
+    return tuple(range(len(x.shape) - len(wanted), len(x.shape)))
+
+
+@composite(formula="(x - mean) / sqrt(var + eps) * weight + bias; statistics over the last axes")
+def layer_norm(
+    x: Any, normalized_shape: Any, weight: Any = None, bias: Any = None, eps: float = 1e-5
+) -> Any:
+    """x normalised over its last axes, which have `normalized_shape` (an int or a tuple).
+
+    x : (*, *normalized_shape), weight, bias : of normalized_shape, or None -> like x
+    Raises ShapeError if the shapes differ. Source: Ba, Kiros and Hinton (2016), arXiv:1607.06450.
+    """
+    axes = _trailing("layer_norm", x, normalized_shape, weight=weight, bias=bias)
+    shape = tuple([n if a in axes else 1 for a, n in enumerate(x.shape)])
+    weight, bias = [v if v is None or len(axes) == 1 else reshape(v, (-1,)) for v in (weight, bias)]
+    return _standardized("layer_norm", x, weight, bias, axes, shape, eps)[0]
+
+
+@composite(formula="x / sqrt(mean of x² over the last axes + eps) * weight")
+def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | None = None) -> Any:
+    """x divided by its root mean square over the last axes.
+
+    x : (*, *normalized_shape), weight : of normalized_shape, or None -> like x
+    eps : by default the machine epsilon of x's dtype
+
+    Raises ShapeError if the shapes differ. Source: Zhang and Sennrich (2019), arXiv:1910.07467.
+    """
+    _checks.floating("rms_norm", "x", x)
+    axes = _trailing("rms_norm", x, normalized_shape, weight=weight)
+    if eps is None:
+        eps = float(np.finfo(x.dtype).eps)
+    out = x * rsqrt(mean(x * x, axes, True) + eps)
+    return out if weight is None else out * weight
+
+
+@composite(
+    formula="x / max(norm of x along dim, eps)", kink="at norm == eps; 0 for the norm of zeros"
+)
+def normalize(x: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Any:
+    """x divided by its p-norm along `dim` (an int or a tuple), but by no less than `eps`."""
+    return x / clamp(norm(x, p, dim, True), eps)

@@ -1,0 +1,216 @@
+"""Recurrent kernels: every room against the loops of the definition, forward and back."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minidl_kernels as kernels
+from minidl_kernels.generic import recurrent as generic
+from minidl_kernels.reference import recurrent as reference
+
+ROOMS = [generic, kernels]
+BLOCKS = {"rnn": 1, "lstm": 4, "gru": 3}
+
+
+class Problem:
+    """Arguments of a layer and gradients of its results."""
+
+    def __init__(
+        self, kind: str, steps: int, count: int, ins: int, size: int, dtype: str, seed: int
+    ) -> None:
+        rng = np.random.default_rng(seed)
+
+        def draw(*shape: int) -> Any:
+            return rng.uniform(-1, 1, shape).astype(dtype)
+
+        rows = BLOCKS[kind] * size
+        self.kind, self.steps, self.count = kind, steps, count
+        self.x = draw(steps, count, ins)
+        self.states = [draw(count, size) for _ in range(2 if kind == "lstm" else 1)]
+        self.weights = [draw(rows, ins), draw(rows, size)]
+        self.biases = [draw(rows) for _ in range(2 if kind == "gru" else 1)]
+        self.g_out = draw(steps, count, size)
+        self.g_states = [draw(count, size) for _ in self.states]
+
+    def forward(self, room: Any, lengths: Any, reverse: bool, *option: str) -> tuple[Any, ...]:
+        function = getattr(room, self.kind)
+        return function(
+            self.x, *self.states, *self.weights, *self.biases, lengths, reverse, *option
+        )
+
+    def backward(
+        self, room: Any, results: Any, lengths: Any, reverse: bool, *option: str
+    ) -> tuple[Any, ...]:
+        kept = results[1 + len(self.states) :]
+        return getattr(room, f"{self.kind}_gradient")(
+            self.g_out, *self.g_states, self.x, *self.states, *self.weights, results[0], *kept,
+            lengths, reverse, *option,
+        )  # fmt: skip
+
+
+def same(ours: Any, theirs: Any, dtype: str) -> None:
+    assert len(ours) == len(theirs)
+    tolerance = 1e-12 if dtype == "float64" else 2e-5
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.shape == b.shape
+        assert a.dtype == b.dtype == dtype
+        np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
+
+
+OPTIONS = {"rnn": [("tanh",), ("relu",)], "lstm": [()], "gru": [()]}
+KINDS = [(kind, option) for kind, options in OPTIONS.items() for option in options]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize(("kind", "option"), KINDS)
+@given(
+    steps=st.integers(1, 5),
+    count=st.integers(0, 4),
+    ins=st.integers(1, 3),
+    size=st.integers(1, 4),
+    reverse=st.booleans(),
+    dtype=st.sampled_from(["float32", "float64"]),
+    data=st.data(),
+)
+def test_equals_the_definition(room, kind, option, steps, count, ins, size, reverse, dtype, data):
+    p = Problem(kind, steps, count, ins, size, dtype, data.draw(st.integers(0, 999)))
+    lengths = None
+    if data.draw(st.booleans()):
+        lengths = np.array(
+            data.draw(st.lists(st.integers(1, steps), min_size=count, max_size=count)), np.int64
+        )
+    for unused in data.draw(st.sets(st.integers(0, len(p.states)), max_size=len(p.states))):
+        if unused and count:  # a gradient that nobody asks for
+            p.g_states[unused - 1] = None
+    if data.draw(st.booleans()):
+        p.biases[data.draw(st.integers(0, len(p.biases) - 1))] = None
+    ours = p.forward(room, lengths, reverse, *option)
+    theirs = p.forward(reference, lengths, reverse, *option)
+    same(ours, theirs, dtype)
+    same(
+        p.backward(room, ours, lengths, reverse, *option),
+        p.backward(reference, theirs, lengths, reverse, *option),
+        dtype,
+    )
+
+
+@pytest.mark.parametrize("room", [reference, generic])
+@pytest.mark.parametrize(("kind", "option"), KINDS)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_short_sequence_is_as_if_alone(room, kind, option, reverse):
+    """What stands in x beyond an end, be it NaN, changes neither results nor gradients."""
+    p = Problem(kind, 4, 3, 2, 3, "float64", 1)
+    lengths = np.array([4, 1, 3])
+    for b, n in enumerate(lengths):
+        p.x[n:, b] = np.nan
+    results = p.forward(room, lengths, reverse, *option)
+    gradients = p.backward(room, results, lengths, reverse, *option)
+    sums = [0.0 for _ in gradients[1 + len(p.states) :]]
+    for b, n in enumerate(lengths):
+        one = Problem(kind, 4, 3, 2, 3, "float64", 1)
+        one.x, one.g_out = p.x[:n, b : b + 1], p.g_out[:n, b : b + 1]
+        one.states = [s[b : b + 1] for s in p.states]
+        one.g_states = [s[b : b + 1] for s in p.g_states]
+        alone = one.forward(room, None, reverse, *option)
+        for whole, part in zip(results, alone, strict=True):
+            if whole.ndim == 2:
+                np.testing.assert_allclose(whole[b], part[0], atol=1e-14)
+            else:
+                np.testing.assert_allclose(whole[:n, b], part[:, 0], atol=1e-14)
+                assert (whole[n:, b] == 0).all()
+        gx, *rest = one.backward(room, alone, None, reverse, *option)
+        np.testing.assert_allclose(gradients[0][:n, b], gx[:, 0], atol=1e-14)
+        assert (gradients[0][n:, b] == 0).all()
+        for whole, part in zip(gradients[1:], rest[: len(p.states)], strict=False):
+            np.testing.assert_allclose(whole[b], part[0], atol=1e-14)
+        sums = [a + g for a, g in zip(sums, rest[len(p.states) :], strict=True)]
+    for whole, total in zip(gradients[1 + len(p.states) :], sums, strict=True):
+        np.testing.assert_allclose(whole, total, atol=1e-13)
+
+
+@pytest.mark.parametrize("room", [reference, generic])
+@pytest.mark.parametrize(("kind", "option"), KINDS)
+def test_the_definition_agrees_with_differences(room, kind, option):
+    p = Problem(kind, 3, 2, 2, 2, "float64", 5)
+    lengths = np.array([3, 2])
+    count = 1 + len(p.states)
+    weights = [p.g_out, *p.g_states]
+    arrays = [p.x, *p.states, *p.weights, *p.biases]
+
+    def value() -> float:
+        results = p.forward(room, lengths, True, *option)[:count]
+        return sum(float((w * y).sum()) for w, y in zip(weights, results, strict=True))
+
+    gradients = p.backward(room, p.forward(room, lengths, True, *option), lengths, True, *option)
+    assert len(gradients) == len(arrays)
+    for array, gradient in zip(arrays, gradients, strict=True):
+        assert array.shape == gradient.shape
+        for i in np.ndindex(array.shape):
+            before, h = array[i], 1e-6
+            array[i] = before + h
+            above = value()
+            array[i] = before - h
+            want = (above - value()) / (2 * h)
+            array[i] = before
+            assert abs(gradient[i] - want) < 1e-8
+
+
+@pytest.mark.parametrize("room", [reference, generic])
+@pytest.mark.parametrize(("kind", "option"), KINDS)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_arguments_are_neither_changed_nor_given_out(room, kind, option, reverse):
+    p = Problem(kind, 2, 2, 2, 2, "float64", 2)
+    arrays = [p.x, *p.states, *p.weights, *p.biases, p.g_out, *p.g_states]
+    for a in arrays:
+        a.flags.writeable = False
+    results = p.forward(room, np.array([2, 1]), reverse, *option)
+    for a in results:
+        a.flags.writeable = False
+    gradients = p.backward(room, results, np.array([2, 1]), reverse, *option)
+    made = [*results, *gradients]
+    for k, a in enumerate(made):
+        assert not any(np.shares_memory(a, b) for b in [*arrays, *made[:k]])
+
+
+@pytest.mark.parametrize("room", [reference, generic])
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_gates_saturate_without_a_warning(room, kind):
+    p = Problem(kind, 2, 1, 1, 2, "float32", 3)
+    p.weights[0] *= 1e30
+    option = ("tanh",) if kind == "rnn" else ()
+    results = p.forward(room, None, False, *option)
+    assert all(np.isfinite(a).all() for a in results)
+    _, *gradients = p.backward(room, results, None, False, *option)  # that of x has 1e30 in it
+    assert all(np.isfinite(a).all() for a in gradients)
+
+
+@pytest.mark.parametrize("room", [reference, generic])
+@pytest.mark.parametrize(("kind", "option"), KINDS)
+def test_outputs_that_nobody_used(room, kind, option):
+    p = Problem(kind, 2, 2, 2, 2, "float64", 2)
+    results = p.forward(room, None, False, *option)
+    p.g_out, p.g_states = None, [None for _ in p.g_states]
+    assert all((g == 0).all() for g in p.backward(room, results, None, False, *option))
+
+
+@pytest.mark.parametrize(
+    ("kind", "value"),
+    [
+        # one step by hand, all weights and biases zero: σ = ½, tanh 0 = 0
+        ("rnn", [0.0]),
+        ("lstm", [0.5 * np.tanh(0.5 * 0.8)]),
+        ("gru", [0.5 * 0.6]),
+    ],
+)
+@pytest.mark.parametrize("room", [reference, generic])
+def test_one_step_by_hand(room, kind, value):
+    p = Problem(kind, 1, 1, 1, 1, "float64", 0)
+    p.states = [np.array([[v]]) for v in ([0.6, 0.8] if kind == "lstm" else [0.6])]
+    p.weights = [np.zeros_like(w) for w in p.weights]
+    p.biases = [np.zeros_like(b) for b in p.biases]
+    out, h_n, *_ = p.forward(room, None, False, *(("tanh",) if kind == "rnn" else ()))
+    np.testing.assert_allclose(out[0, 0], value)
+    np.testing.assert_allclose(h_n[0], value)

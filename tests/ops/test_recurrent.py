@@ -1,0 +1,215 @@
+"""rnn, lstm, gru: kernel against definition, lengths, biases that may be missing, errors."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import minidl
+import minidl_kernels as kernels
+from minidl import ops
+from minidl.errors import DtypeError, ShapeError
+
+BLOCKS = {"rnn": 1, "lstm": 4, "gru": 3}
+KINDS = list(BLOCKS)
+
+
+def arguments(kind: str, steps: int = 3, count: int = 2, ins: int = 2, size: int = 3) -> list[Any]:
+    rng = np.random.default_rng(4)
+    rows = BLOCKS[kind] * size
+    shapes = [(steps, count, ins), (count, size), (rows, ins), (rows, size), (rows,), (rows,)]
+    if kind == "lstm":
+        shapes.insert(1, (count, size))
+    return [minidl.tensor(rng.uniform(-1, 1, s), requires_grad=True) for s in shapes]
+
+
+def weighed(outputs: Any) -> Any:
+    """One number in which every element of every output counts."""
+    rng = np.random.default_rng(5)
+    total: Any = 0.0
+    for y in outputs:
+        total = total + ops.sum(y * minidl.tensor(rng.uniform(0.5, 1, y.shape)))
+    return total
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("room", [None, "reference"])
+@given(
+    lengths=st.one_of(st.none(), st.lists(st.integers(1, 3), min_size=2, max_size=2)),
+    reverse=st.booleans(),
+)
+def test_the_kernels_do_what_the_definition_says(kind, room, lengths, reverse):
+    op, args = getattr(ops, kind), arguments(kind)
+    options = {"nonlinearity": "relu"} if kind == "rnn" else {}
+    want = op.definition(*args, lengths, reverse=reverse, **options)
+    want_gradients = minidl.grad(weighed(want), args)
+    with kernels.use(room):
+        got = op(*args, lengths, reverse=reverse, **options)
+        gradients = minidl.grad(weighed(got), args)
+    for a, b in zip([*got, *gradients], [*want, *want_gradients], strict=True):
+        np.testing.assert_allclose(a.data, b.data, rtol=1e-12, atol=1e-13)
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_layers_are_chains_of_their_cells(reverse):
+    order = [2, 1, 0] if reverse else [0, 1, 2]
+    x, h, c, *weights = arguments("lstm")
+    out, h_n, c_n = ops.lstm(x, h, c, *weights, reverse=reverse)
+    for t in order:
+        h, c = ops.lstm_cell(x[t], (h, c), *weights)
+        np.testing.assert_allclose(out[t].data, h.data, rtol=1e-13)
+    np.testing.assert_allclose(h_n.data, h.data, rtol=1e-13)
+    np.testing.assert_allclose(c_n.data, c.data, rtol=1e-13)
+    for kind, cell in (("gru", ops.gru_cell), ("rnn", ops.rnn_tanh_cell)):
+        x, h, *weights = arguments(kind)
+        out, h_n = getattr(ops, kind)(x, h, *weights, reverse=reverse)
+        for t in order:
+            h = cell(x[t], h, *weights)
+            np.testing.assert_allclose(out[t].data, h.data, rtol=1e-13)
+        np.testing.assert_allclose(h_n.data, h.data, rtol=1e-13)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_what_lies_beyond_an_end_does_not_count(kind, reverse):
+    op, (x, *rest) = getattr(ops, kind), arguments(kind)
+    padded = x.data.copy()
+    padded[2:, 0] = np.nan
+    y = minidl.tensor(padded, requires_grad=True)
+    runs = [op(z, *rest, minidl.tensor([2, 3]), reverse=reverse) for z in (x, y)]
+    for a, b in zip(*runs, strict=True):
+        np.testing.assert_array_equal(a.data, b.data)
+    assert (runs[0][0].data[2:, 0] == 0).all()
+    for a, b in zip(
+        *[minidl.grad(weighed(r), [z, *rest]) for r, z in zip(runs, (x, y), strict=True)],
+        strict=True,
+    ):
+        np.testing.assert_array_equal(a.data, b.data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_missing_bias_is_one_of_zeros(kind):
+    op = getattr(ops, kind)
+    *args, b_ih, b_hh = arguments(kind)
+    zeros = minidl.tensor(np.zeros(b_ih.shape))
+    for given_biases, full in [
+        ((b_ih, None), (b_ih, zeros)),
+        ((None, b_hh), (zeros, b_hh)),
+        ((None, None), (zeros, zeros)),
+    ]:
+        ours, theirs = op(*args, *given_biases), op(*args, *full)
+        inputs = [*args, *[b for b in given_biases if b is not None]]
+        results = [[*y, *minidl.grad(weighed(y), inputs)] for y in (ours, theirs)]
+        for a, b in zip(*results, strict=True):
+            np.testing.assert_allclose(a.data, b.data, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradients_share_no_memory(kind):
+    """An optimiser may scale one gradient in place and must not scale another."""
+    args = arguments(kind)
+    minidl.backward(weighed(getattr(ops, kind)(*args)))
+    gradients = [a.grad.data for a in args]
+    for k, g in enumerate(gradients):
+        assert not any(np.shares_memory(g, other) for other in gradients[:k])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("which", [0, 1, -1])
+def test_one_output_alone_may_be_used(kind, which):
+    op, args = getattr(ops, kind), arguments(kind)
+    got = minidl.grad(weighed([op(*args)[which]]), args)
+    options = {"nonlinearity": "tanh"} if kind == "rnn" else {}
+    out = op.definition(*args, None, reverse=False, **options)[which]
+    want = minidl.grad(weighed([out]), args)
+    for a, b in zip(got, want, strict=True):
+        np.testing.assert_allclose(a.data, b.data, rtol=1e-12, atol=1e-13)
+
+
+def test_the_slope_of_relu_at_zero_is_zero():
+    x, h = minidl.tensor(np.zeros((1, 1, 1)), requires_grad=True), minidl.tensor(np.zeros((1, 1)))
+    w = minidl.tensor(np.ones((1, 1)))
+    for graph in (False, True):
+        out, _ = ops.rnn(x, h, w, w, nonlinearity="relu")
+        (g,) = minidl.grad(ops.sum(out), x, create_graph=graph)
+        assert g.item() == 0
+
+
+def replaced(kind: str, place: int, value: Any) -> list[Any]:
+    args = arguments(kind)
+    args[place] = minidl.tensor(value)
+    return args
+
+
+ERRORS = [
+    ("rnn", 0, np.zeros((3, 2)), ShapeError, r"rnn: x has shape \(3, 2\), expected 3 \(steps, ba"),
+    ("gru", 0, np.zeros((0, 2, 2)), ShapeError, r"gru: x \(0, 2, 2\) has no steps"),
+    (
+        "lstm",
+        0,
+        np.zeros((3, 2, 5)),
+        ShapeError,
+        r"lstm: w_ih has shape \(12, 2\), expected \(12, 5",
+    ),
+    (
+        "lstm",
+        1,
+        np.zeros((3, 3)),
+        ShapeError,
+        r"lstm: h0 has shape \(3, 3\), expected \(2, 3\) for",
+    ),
+    (
+        "lstm",
+        2,
+        np.zeros((2, 4)),
+        ShapeError,
+        r"lstm: c0 has shape \(2, 4\), expected \(2, 3\) for",
+    ),
+    (
+        "rnn",
+        3,
+        np.zeros(3),
+        ShapeError,
+        r"rnn: w_hh has shape \(3,\), expected 2 \(gates \* hidden",
+    ),
+    ("gru", 3, np.zeros((3, 3)), ShapeError, r"gru: w_hh has shape \(3, 3\), expected \(9, 3\)"),
+    ("gru", 4, np.zeros((1, 9)), ShapeError, r"gru: b_ih has shape \(1, 9\), expected \(9,\)"),
+    ("rnn", 5, np.zeros(4), ShapeError, r"rnn: b_hh has shape \(4,\), expected \(3,\)"),
+    (
+        "rnn",
+        5,
+        np.zeros(3, "float32"),
+        DtypeError,
+        "rnn: .*b_hh is float32; they must have one dty",
+    ),
+    ("gru", 0, np.zeros((3, 2, 2), "int64"), DtypeError, "gru: x is int64, expected a float dtype"),
+]
+
+
+@pytest.mark.parametrize(("kind", "place", "value", "error", "text"), ERRORS)
+def test_arguments_that_do_not_fit(kind, place, value, error, text):
+    with pytest.raises(error, match=text):
+        getattr(ops, kind)(*replaced(kind, place, value))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("lengths", "error", "text"),
+    [
+        ([0, 3], ValueError, r"lengths are \[0, 3\], expected 1 … 3, the steps of x"),
+        ([1, 4], ValueError, r"lengths are \[1, 4\], expected 1 … 3"),
+        ([3], ShapeError, r"lengths has shape \(1,\), expected \(2,\): one for each sequence"),
+        (3, ShapeError, r"lengths has shape \(\), expected \(2,\)"),
+        ([1.0, 2.0], DtypeError, "lengths is float64, expected whole numbers"),
+    ],
+)
+def test_lengths_that_do_not_fit(kind, lengths, error, text):
+    with pytest.raises(error, match=f"^{kind}: {text}"):
+        getattr(ops, kind)(*arguments(kind), lengths)
+
+
+def test_unknown_nonlinearity():
+    with pytest.raises(ValueError, match="^rnn: nonlinearity is 'sin', expected one of"):
+        ops.rnn(*arguments("rnn"), nonlinearity="sin")
