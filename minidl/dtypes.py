@@ -123,8 +123,9 @@ def agree(values: list[Any], floats: bool = False, tensors: bool = True) -> list
     else:  # the usual case: floats of one dtype and Python's numbers
         if dtype is not None:
             return values
-    if tensors:
-        values = [v.item() if isinstance(v, np.generic) else v for v in values]
+    # `float64` scalars are Python floats too: among arrays, in a derivative, they must not look weak
+    as_number = np.generic.item if tensors else np.asarray
+    values = [as_number(v) if isinstance(v, np.generic) else v for v in values]
     if not any(hasattr(v, "dtype") for v in values):
         return [v if v is None else np.asarray(v, result_type(v)) for v in values]
     found = result_type(*values)

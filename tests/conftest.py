@@ -16,6 +16,10 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.environ else "dev"))
 
 
+# Programs that need what the tests do not: CuPy.
+collect_ignore = ["standin/record.py"]
+
+
 def gpu_here() -> bool:
     # CuPy imports cleanly without a driver; a broader `except` would turn a warning into a skip.
     try:

@@ -160,7 +160,8 @@ def _pow_x(g: Any, x: Any, y: Any) -> Any:
         if y == 0:
             return zeros_like(g)
         return g * (y * (x if y == 2 else pow(x, y - 1)))
-    return g * (y * pow(where((x == 0) & (y == 0), 1, x), y - 1))
+    at_zero = (x == 0) & (y == 0)  # where y * x**(y - 1) would be 0 * inf
+    return g * (y * pow(where(at_zero, 1, x), y - 1))
 
 
 def _pow_y(g: Any, x: Any, y: Any, out: Any) -> Any:

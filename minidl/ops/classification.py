@@ -84,13 +84,16 @@ def _mean_of_labels(loss: Any, reduction: str, counts: Any, share: Any) -> Any:
 
 
 def _label_cross_entropy_dx(
-    g: Any, target: Any, probabilities: Any, share: Any, counts: Any
+    g: Any, probabilities: Any, index: Any, share: Any, ignored: Any
 ) -> Any:
     """weight (softmax(x) - one-hot(target)), 0 where the label is ignored."""
     xp = array_module(g)
-    g = xp.where(counts, g if share is None else g * share, 0)[:, None]
-    classes = xp.arange(probabilities.shape[1]).reshape(1, -1, *(1,) * (target.ndim - 1))
-    return xp.where(counts[:, None], (probabilities - (classes == target[:, None])) * g, 0)
+    if share is not None:
+        g = g * share
+    dx = probabilities * g[:, None]
+    sample, *places = xp.ix_(*[xp.arange(n) for n in index.shape])
+    dx[(sample, index, *places)] -= g
+    return dx if ignored is None else xp.where(ignored[:, None], 0, dx)
 
 
 def _label_cross_entropy_definition(x: Any, target: Any, weight: Any, ignore_index: int) -> Any:
@@ -121,7 +124,8 @@ def label_cross_entropy(
     shifted /= total
     loss = xp.log(total)[:, 0] - picked
     loss = xp.where(counts, loss if share is None else loss * share, 0)
-    return loss, Kept(probabilities=shifted, share=share, counts=counts)
+    ignored = None if counts.all() else ~counts
+    return loss, Kept(probabilities=shifted, index=index, share=share, ignored=ignored)
 
 
 # ---- what users call ----------------------------------------------------------------------------

@@ -81,8 +81,8 @@ def _standardize_gradient(
     if g is None:
         g = xp.zeros_like(x)
     d = xp.subtract(x, _spread(centre, x, shared), out=empty_like(x))
-    summed = _total(g, shared)
-    product = _inner(g, d, shared) * rstd
+    summed, product = _total(g, shared), _inner(g, d, shared)
+    product *= rstd
     found: dict[str, Any] = {}
     if "weight" in wanted:
         found["weight"] = product.sum(axis=lead).reshape(-1)
@@ -90,18 +90,26 @@ def _standardize_gradient(
         found["bias"] = summed.sum(axis=lead).reshape(-1)
     if "x" in wanted:
         count = max(math.prod([x.shape[a] for a in axes]), 1)
-        if weight is not None:
+        if weight is None:
+            summed, product = _total(summed, rest), _total(product, rest)
+        else:
             weight = weight.reshape(shape)
-            summed, product = summed * weight, product * weight
-        of_d = _total(product, rest) * (rstd * rstd / -count)
-        constant = _total(summed, rest) * (rstd / -count)
+            repeated = xp.broadcast_to(weight, summed.shape)
+            summed, product = _inner(summed, repeated, rest), _inner(product, repeated, rest)
+        of_d = product * (rstd * rstd / -count)
+        constant = summed * (rstd / -count)
         if g_mean is not None:
             constant = constant + g_mean / count
         if g_var is not None:
             of_d = of_d + g_var * (2 / count)
         d *= _spread(of_d, x, shared)
         d += _spread(constant, x, shared)
-        d += g * _spread(rstd if weight is None else rstd * weight, x, shared)
+        if weight is None or shared:
+            d += g * _spread(rstd if weight is None else rstd * weight, x, shared)
+        else:
+            g = g * weight
+            g *= rstd
+            d += g
         found["x"] = d
     return tuple([found[name] for name in wanted])
 
@@ -136,9 +144,10 @@ def standardize(
     """
     xp, shared = array_module(x), _shared(axes, shape)
     count = max(math.prod([x.shape[a] for a in axes]), 1)
-    centre = _total(x, axes) / count
+    rest = tuple([a for a in axes if a not in shared])
+    centre = _total(_total(x, shared), rest) / count
     out = xp.subtract(x, _spread(centre, x, shared), out=empty_like(x))
-    var = _inner(out, out, axes) / count
+    var = _total(_inner(out, out, shared or axes), rest if shared else ()) / count
     rstd = 1 / xp.sqrt(var + eps)
     if weight is None:
         out *= _spread(rstd, x, shared)

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from minidl.device import array_module
-from minidl.dtypes import get_default_dtype
+from minidl.dtypes import DTYPES, as_dtype, get_default_dtype
 from minidl.errors import ShapeError
 from minidl.ops import _checks
 from minidl.ops.arithmetic import where, zeros_like
@@ -32,6 +32,8 @@ __all__ = [
     "var_mean",
 ]
 
+FLOAT16 = DTYPES["float16"]
+
 # ---- what reductions share ----------------------------------------------------------------------
 
 
@@ -56,7 +58,7 @@ def _count(shape: tuple[int, ...], dim: Any) -> float:
 
 def _wide(x: Any) -> Any:
     """x with float16 as float32: a sum of many would overflow or lose its small terms."""
-    return x.astype("float32") if x.dtype == "float16" else x
+    return x.astype("float32") if x.dtype == FLOAT16 else x
 
 
 def _narrow(out: Any, x: Any) -> Any:
@@ -88,10 +90,11 @@ def sum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) ->
     """
     axes = _checks.axes("sum", dim, x.ndim)
     if dtype is None:
-        if x.dtype == "float16":
+        if x.dtype == FLOAT16:
             return _narrow(x.sum(axis=axes, keepdims=keepdim, dtype="float32"), x)
-        if x.dtype.kind != "f":
-            dtype = "int64"
+        dtype = None if x.dtype.kind == "f" else "int64"
+    else:
+        dtype = as_dtype(dtype)
     return x.sum(axis=axes, keepdims=keepdim, dtype=dtype)
 
 
@@ -358,7 +361,7 @@ def _running(op: str, x: Any, dim: int, dtype: Any) -> Any:
     """`x.cumsum` or `x.cumprod` along an axis, in the dtype asked for."""
     axis = _checks.axis(op, dim, x.ndim)
     if dtype is not None or x.dtype.kind != "f":
-        x = x.astype(dtype or "int64")
+        x = x.astype("int64" if dtype is None else as_dtype(dtype))
     wide = _wide(x)
     return _narrow(getattr(wide, op)(axis=axis, dtype=wide.dtype).reshape(x.shape), x)
 
@@ -464,6 +467,6 @@ def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = 
     axes = tuple(range(x.ndim))
     if dim is not None:
         axes = (_checks.axis("prod", dim, x.ndim),) if x.ndim else ()
-    if dtype is None and x.dtype.kind != "f":
-        dtype = "int64"
-    return x.prod(axis=axes, keepdims=keepdim, dtype=dtype)
+    if dtype is None:
+        dtype = x.dtype if x.dtype.kind == "f" else "int64"
+    return x.prod(axis=axes, keepdims=keepdim, dtype=as_dtype(dtype))

@@ -72,12 +72,9 @@ def _ordered(x: Any, indices: Any, dim: int, keepdim: bool = True) -> Ordered:
 def _position(op: str, x: Any, dim: int | None, keepdim: bool) -> Any:
     """`x.argmax` or `x.argmin`, with its dim checked."""
     axes = nonempty(op, x, None if dim is None else _checks.axis(op, dim, x.ndim))
-    where = getattr(x, op)(axis=None if dim is None or not axes else axes[0])
-    return (
-        array_module(x)
-        .asarray(where, "int64")
-        .reshape([1 if i in axes else n for i, n in enumerate(x.shape) if keepdim or i not in axes])
-    )
+    index = getattr(x, op)(axis=None if dim is None or not axes else axes[0])
+    shape = [1 if i in axes else n for i, n in enumerate(x.shape) if keepdim or i not in axes]
+    return array_module(x).asarray(index, "int64").reshape(shape)
 
 
 @op(formula="index of the largest element of x along dim")

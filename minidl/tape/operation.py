@@ -1,5 +1,6 @@
 """An operation: a function of arrays with its derivatives, and how it is recorded."""
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -27,7 +28,7 @@ class Kept:
 
 registry: dict[str, Any] = {}  # every operation that minidl claims, and users' own, by name
 _SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "axis0": "dim0", "axis1": "dim1"}
-# PyTorch's options that no op here has; refused by name unless they ask for nothing.
+# PyTorch's options that no op here has: refused by name.
 _NOT_OFFERED = frozenset({"out", "inplace", "alpha", "rounding_mode", "memory_format", "generator"})
 
 
@@ -185,10 +186,7 @@ class Op:
             args = (*args[: self.count], *args[self.count])
         if self.variadic and self.variadic in options:
             args = (*args, *options.pop(self.variadic))
-        options = {
-            _SPELLINGS[k] if k not in self.positional and k in _SPELLINGS else k: v
-            for k, v in options.items()
-        }
+        options = _spelled(options, self.positional)
         if len(args) > self.count and not self.variadic:
             raise TypeError(f"{self.name}: takes {self.count} arguments, got {len(args)}")
         bound = list(args)
@@ -204,9 +202,7 @@ class Op:
             if name not in self.keywords:
                 if name in self.positional:
                     raise TypeError(f"{self.name}: argument {name!r} is given twice")
-                if name in _NOT_OFFERED:
-                    raise NotImplementedError(f"{self.name}: the option {name!r} is not offered")
-                raise TypeError(f"{self.name}: there is no argument {name!r}")
+                raise _no_such_option(self.name, name)
         if self.keywords:
             options = self.keyword_defaults | options
             for name in self.keywords:
@@ -444,14 +440,39 @@ class Composite:
 def composite(
     *, formula: str = "", domain: str = "all numbers", kink: str | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter a function written with ops into the registry; the function itself stays as it is."""
+    """Enter a function written with ops into the registry; its options are spelled as an op's."""
 
     def make(function: Callable[..., Any]) -> Callable[..., Any]:
         text = formula or (function.__doc__ or "").strip().partition("\n")[0]
-        register(Composite(function, Facts(text, (), domain, kink)), function)
-        return function
+        code = function.__code__
+        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+        @functools.wraps(function)
+        def call(*args: Any, **options: Any) -> Any:
+            if options:
+                options = _spelled(options, names)
+                for name in options:
+                    if name not in names:
+                        raise _no_such_option(function.__name__, name)
+            return function(*args, **options)
+
+        register(Composite(call, Facts(text, (), domain, kink)), function)
+        return call
 
     return make
+
+
+def _spelled(options: dict[str, Any], known: Sequence[str]) -> dict[str, Any]:
+    """Options with NumPy's spellings (axis, keepdims) replaced where PyTorch's are known."""
+    return {
+        _SPELLINGS[k] if k not in known and k in _SPELLINGS else k: v for k, v in options.items()
+    }
+
+
+def _no_such_option(op: str, name: str) -> Exception:
+    if name in _NOT_OFFERED:
+        return NotImplementedError(f"{op}: the option {name!r} is not offered")
+    return TypeError(f"{op}: there is no argument {name!r}")
 
 
 def refuse_stale(op: "Op", arguments: Sequence[Any]) -> None:

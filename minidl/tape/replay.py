@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl.device import array_module, device_of, is_array
+from minidl.device import array_module, device_of, is_array, laid_out_like
 from minidl.errors import DeviceError, ShapeError
 from minidl.tape import nodes
 from minidl.tape.nodes import Leaf, Node, Port, TensorBase, changed_since, set_recording, tie
@@ -166,7 +166,11 @@ def _needed(outputs: Sequence[Any], ends: Sequence[Any], through: bool) -> set[A
 
 def _sum(a: Any, b: Any) -> Any:
     total = a + b
-    return np.asarray(total) if isinstance(total, np.generic) else total
+    if type(total) is np.ndarray or isinstance(total, TensorBase):
+        return total
+    if isinstance(total, np.generic):
+        return np.asarray(total)
+    return laid_out_like(total, a, b)  # a device's functions forget the layout
 
 
 def _node_of(place: Any) -> Any:

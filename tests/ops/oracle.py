@@ -90,7 +90,7 @@ class Theirs:
 
     @staticmethod
     def numpy(x: Any) -> np.ndarray:
-        return np.array(x.detach().numpy())
+        return np.array(x.numpy(force=True))
 
     @staticmethod
     def grad(*args: Any, **options: Any) -> Any:

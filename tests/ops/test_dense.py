@@ -137,8 +137,6 @@ def test_alpha_dropout_keeps_mean_and_variance() -> None:
     out = ops.alpha_dropout(minidl.tensor(x), 0.3, True).data
     assert abs(out.mean()) < 0.03
     assert abs(out.var() - 1) < 0.05
-    dropped = out[np.isclose(out, np.median(out[out < out.min() + 1e-9]))]
-    assert len(dropped) == 0 or dropped.std() < 1e-9
     values, counts = np.unique(out, return_counts=True)
     assert counts.max() == pytest.approx(0.3 * 40000, rel=0.05)  # the dropped share one value
     p, alpha = 0.3, -1.7580993408473766
@@ -198,7 +196,8 @@ REFUSED = [
     (ShapeError, "linear: weight has shape", lambda t: ops.linear(t(X), t(W[0]))),
     (DtypeError, "x is float64, weight is float32", lambda t: ops.linear(
         t(X), t(W.astype("float32")))),
-    (ShapeError, "bilinear: x1 has shape", lambda t: ops.bilinear(t(X), t(X), t(np.ones((2, 3, 4))))),
+    (ShapeError, "bilinear: x1 has shape", lambda t: ops.bilinear(
+        t(X), t(X), t(np.ones((2, 3, 4))))),
     (ShapeError, "bilinear: bias has shape", lambda t: ops.bilinear(
         t(X), t(X), t(np.ones((2, 3, 3))), t(X[0]))),
     (IndexError, r"embedding: input holds 4, but weight has 4 rows \(0 to 3\)",
@@ -209,7 +208,8 @@ REFUSED = [
     (ValueError, "padding_idx is 4", lambda t: ops.embedding(t(I), t(TABLE), 4)),
     (NotImplementedError, "embedding: max_norm", lambda t: ops.embedding(
         t(I), t(TABLE), max_norm=1.0)),
-    (NotImplementedError, "embedding: sparse", lambda t: ops.embedding(t(I), t(TABLE), sparse=True)),
+    (NotImplementedError, "embedding: sparse", lambda t: ops.embedding(
+        t(I), t(TABLE), sparse=True)),
     (NotImplementedError, "embedding: scale_grad_by_freq", lambda t: ops.embedding(
         t(I), t(TABLE), scale_grad_by_freq=True)),
     (ValueError, "dropout: p is 1.5", lambda t: ops.dropout(t(X), 1.5)),

@@ -130,7 +130,8 @@ X = np.ones((2, 4, 3), "float32")
             t(X), None, None, t(np.ones(4)), training=True)),
         (DtypeError, "batch_norm: x is int64", lambda t: ops.batch_norm(
             t(X.astype(int)), None, None, training=True)),
-        (ValueError, "one value per sample and channel", lambda t: ops.instance_norm(t(X[..., :1]))),
+        (ValueError, "one value per sample and channel", lambda t: ops.instance_norm(
+            t(X[..., :1]))),
         (ValueError, "use_input_stats=False", lambda t: ops.instance_norm(
             t(X), use_input_stats=False)),
         (ShapeError, "4 channels cannot be split into 3 groups", lambda t: ops.group_norm(t(X), 3)),

@@ -168,7 +168,7 @@ def test_float16_is_added_up_in_float32(f: Any) -> None:
         (ops.prod, "int64"),
         (lambda x: ops.cumsum(x, 0), "int64"),
         (lambda x: ops.cumprod(x, 0), "int64"),
-        (lambda x: ops.sum(x, dtype="float32"), "float32"),
+        (lambda x: ops.sum(x, dtype=float), "float32"),
         (lambda x: ops.cumsum(x, 0, dtype="int16"), "int16"),
         (lambda x: ops.prod(x, dtype="float64"), "float64"),
         (lambda x: ops.logsumexp(x, 0), "float32"),

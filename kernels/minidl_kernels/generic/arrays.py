@@ -6,7 +6,7 @@ what comes in, works along the contiguous channels, and gives back the channels-
 
 import itertools
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,12 @@ def wide(dtype: Any) -> Any:
 
 
 def taps(
-    spatial: Ints, out: Ints, size: Ints, stride: Ints, before: Ints, dilation: Ints
+    spatial: Sequence[int],
+    out: Sequence[int],
+    size: Sequence[int],
+    stride: Sequence[int],
+    before: Sequence[int],
+    dilation: Sequence[int],
 ) -> Iterator[tuple[Ints, Slices, Slices]]:
     """Yield (k, outputs, inputs) for each place k in a window, in C order.
 

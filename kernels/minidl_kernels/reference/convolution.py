@@ -77,7 +77,7 @@ def unfold(x: Any, size: Ints, stride: Ints, padding: Pairs, dilation: Ints) -> 
     """
     n, c = x.shape[:2]
     out = output_sizes(x.shape[2:], size, stride, padding, dilation)
-    cols = np.zeros((n, c, *size, *out), x.dtype)
+    cols: Any = np.zeros((n, c, *size, *out), x.dtype)
     for p, k, q in _places(x.shape[2:], size, stride, padding, dilation):
         cols[:, :, *k, *p] = x[:, :, *q]
     return cols.reshape(n, c * math.prod(size), math.prod(out))
@@ -90,7 +90,7 @@ def fold(cols: Any, shape: Ints, size: Ints, stride: Ints, padding: Pairs, dilat
     """
     out = output_sizes(shape[2:], size, stride, padding, dilation)
     cols = cols.reshape(*shape[:2], *size, *out)
-    x = np.zeros(shape)
+    x: Any = np.zeros(shape)
     for p, k, q in _places(shape[2:], size, stride, padding, dilation):
         x[:, :, *q] += cols[:, :, *k, *p]
     return x.astype(cols.dtype)
