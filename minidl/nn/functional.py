@@ -8,35 +8,174 @@ import math
 from typing import Any
 
 from minidl import ops
+from minidl.ops import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool2d,
+    adaptive_max_pool1d,
+    adaptive_max_pool2d,
+    alpha_dropout,
+    avg_pool1d,
+    avg_pool2d,
+    avg_pool3d,
+    bilinear,
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    celu,
+    conv1d,
+    conv2d,
+    conv3d,
+    conv_transpose1d,
+    conv_transpose2d,
+    conv_transpose3d,
+    cosine_embedding_loss,
+    cosine_similarity,
+    cross_entropy,
+    dropout,
+    dropout1d,
+    dropout2d,
+    dropout3d,
+    elu,
+    embedding,
+    flatten,
+    fold,
+    gaussian_nll_loss,
+    gelu,
+    glu,
+    group_norm,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    hinge_embedding_loss,
+    huber_loss,
+    interpolate,
+    kl_div,
+    l1_loss,
+    layer_norm,
+    leaky_relu,
+    linear,
+    log_softmax,
+    logsigmoid,
+    margin_ranking_loss,
+    max_pool1d,
+    max_pool2d,
+    max_pool3d,
+    mish,
+    mse_loss,
+    nll_loss,
+    normalize,
+    one_hot,
+    pad,
+    pairwise_distance,
+    poisson_nll_loss,
+    prelu,
+    relu,
+    relu6,
+    rms_norm,
+    scaled_dot_product_attention,
+    selu,
+    sigmoid,
+    silu,
+    smooth_l1_loss,
+    softmax,
+    softmin,
+    softplus,
+    softshrink,
+    softsign,
+    tanh,
+    tanhshrink,
+    threshold,
+    triplet_margin_loss,
+    unflatten,
+    unfold,
+)
+from minidl.ops.normalization import normalize_channels
 from minidl.tape import touch
 from minidl.tensor import Tensor
 
-# The ops that PyTorch lists here; an attribute of that name is looked up in `ops` when first used.
-_NAMES = """
-adaptive_avg_pool1d adaptive_avg_pool2d adaptive_max_pool1d adaptive_max_pool2d alpha_dropout
-avg_pool1d avg_pool2d avg_pool3d bilinear binary_cross_entropy binary_cross_entropy_with_logits
-celu conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d
-cosine_embedding_loss cosine_similarity cross_entropy dropout dropout1d dropout2d dropout3d elu
-embedding flatten fold gaussian_nll_loss gelu glu group_norm hardshrink hardsigmoid hardswish
-hardtanh hinge_embedding_loss huber_loss interpolate kl_div l1_loss layer_norm leaky_relu
-linear log_softmax logsigmoid margin_ranking_loss max_pool1d max_pool2d max_pool3d mish
-mse_loss nll_loss normalize one_hot pad pairwise_distance poisson_nll_loss prelu relu relu6
-rms_norm scaled_dot_product_attention selu sigmoid silu smooth_l1_loss softmax softmin softplus
-softshrink softsign tanh tanhshrink threshold triplet_margin_loss unflatten unfold
-"""
-_OPS = frozenset(_NAMES.split())
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _OPS:
-        raise AttributeError(f"minidl.nn.functional has no function {name!r}")
-    found = globals()[name] = getattr(ops, name)
-    return found
-
-
-def __dir__() -> list[str]:
-    return sorted([*_OPS, "batch_norm", "instance_norm"])
-
+__all__ = [
+    "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d",
+    "adaptive_max_pool1d",
+    "adaptive_max_pool2d",
+    "alpha_dropout",
+    "avg_pool1d",
+    "avg_pool2d",
+    "avg_pool3d",
+    "batch_norm",
+    "bilinear",
+    "binary_cross_entropy",
+    "binary_cross_entropy_with_logits",
+    "celu",
+    "conv1d",
+    "conv2d",
+    "conv3d",
+    "conv_transpose1d",
+    "conv_transpose2d",
+    "conv_transpose3d",
+    "cosine_embedding_loss",
+    "cosine_similarity",
+    "cross_entropy",
+    "dropout",
+    "dropout1d",
+    "dropout2d",
+    "dropout3d",
+    "elu",
+    "embedding",
+    "flatten",
+    "fold",
+    "gaussian_nll_loss",
+    "gelu",
+    "glu",
+    "group_norm",
+    "hardshrink",
+    "hardsigmoid",
+    "hardswish",
+    "hardtanh",
+    "hinge_embedding_loss",
+    "huber_loss",
+    "instance_norm",
+    "interpolate",
+    "kl_div",
+    "l1_loss",
+    "layer_norm",
+    "leaky_relu",
+    "linear",
+    "log_softmax",
+    "logsigmoid",
+    "margin_ranking_loss",
+    "max_pool1d",
+    "max_pool2d",
+    "max_pool3d",
+    "mish",
+    "mse_loss",
+    "nll_loss",
+    "normalize",
+    "one_hot",
+    "pad",
+    "pairwise_distance",
+    "poisson_nll_loss",
+    "prelu",
+    "relu",
+    "relu6",
+    "rms_norm",
+    "scaled_dot_product_attention",
+    "selu",
+    "sigmoid",
+    "silu",
+    "smooth_l1_loss",
+    "softmax",
+    "softmin",
+    "softplus",
+    "softshrink",
+    "softsign",
+    "tanh",
+    "tanhshrink",
+    "threshold",
+    "triplet_margin_loss",
+    "unflatten",
+    "unfold",
+]
 
 # ---- normalisation with running statistics ------------------------------------------------------
 
@@ -59,7 +198,7 @@ def batch_norm(
     """
     if not training:
         return ops.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-    out, mean, var = ops.normalize_channels(x, weight, bias, eps)
+    out, mean, var = normalize_channels(x, weight, bias, eps)
     count = math.prod(x.shape) // x.shape[1]
     _move(running_mean, mean.data, momentum)
     _move(running_var, var.data * (count / (count - 1)), momentum)
