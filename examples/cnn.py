@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from minidl.nn import functional as F
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import minidl
 from minidl import nn, optim
 from minidl.data import FASHION_MNIST_CLASSES, DataLoader, TensorDataset, fashion_mnist
+from minidl.nn import functional as F
 from minidl.optim.lr_scheduler import OneCycleLR
 
 # What the plain recipe leaves out, and what a practitioner adds on the whole set.

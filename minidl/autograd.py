@@ -291,9 +291,7 @@ def checkpoint(function: Callable[..., Any], *inputs: Any, preserve_rng_state: b
     node.shape = [getattr(y, "shape", None) for y in outputs]
     node.dtype = [getattr(y, "dtype", None) for y in outputs]
     made = [
-        tie(y.data, Port(node, k, y.data))
-        if isinstance(y, Tensor) and y.node is not None
-        else y
+        tie(y.data, Port(node, k, y.data)) if isinstance(y, Tensor) and y.node is not None else y
         for k, y in enumerate(outputs)
     ]
     return _like(result, tuple(made))

@@ -27,6 +27,7 @@ __all__ = [
     "full_like",
     "linspace",
     "ones",
+    "ones_like",
     "rand",
     "rand_like",
     "randint",
@@ -34,6 +35,7 @@ __all__ = [
     "randn_like",
     "randperm",
     "zeros",
+    "zeros_like",
 ]
 
 
@@ -94,6 +96,16 @@ def full(
 def empty_like(x: Tensor, *, dtype: Any = None) -> Tensor:
     """As `empty`, of the shape, dtype, device and layout of x."""
     return full_like(x, 0, dtype=dtype)
+
+
+def zeros_like(x: Tensor, *, dtype: Any = None) -> Tensor:
+    """Zeros, in the shape, dtype, device and layout of x."""
+    return full_like(x, 0, dtype=dtype)
+
+
+def ones_like(x: Tensor, *, dtype: Any = None) -> Tensor:
+    """Ones, in the shape, dtype, device and layout of x."""
+    return full_like(x, 1, dtype=dtype)
 
 
 def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None) -> Tensor:

@@ -12,10 +12,19 @@ from minidl.errors import DtypeError
 __all__ = [
     "DTYPES",
     "as_dtype",
+    "bool_",
+    "float16",
+    "float32",
+    "float64",
     "get_default_dtype",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
     "promote_types",
     "result_type",
     "set_default_dtype",
+    "uint8",
 ]
 
 # Every dtype that a tensor may have, under PyTorch's name.
@@ -23,7 +32,7 @@ DTYPES: dict[str, np.dtype[Any]] = {
     name: np.dtype(name)
     for name in ("float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8")
 } | {"bool": np.dtype(bool)}
-FLOAT32, FLOAT64 = DTYPES["float32"], DTYPES["float64"]
+float16, float32, float64, int8, int16, int32, int64, uint8, bool_ = DTYPES.values()
 _FLOATS = frozenset(d for d in DTYPES.values() if d.kind == "f")
 _RANK = {"b": 0, "u": 1, "i": 1, "f": 2}  # PyTorch's categories: truth, whole numbers, floats
 
@@ -116,14 +125,14 @@ def agree(values: list[Any], floats: bool = False, tensors: bool = True) -> list
                 break
             if dtype is None:
                 dtype = v.dtype
-                if dtype is not FLOAT32 and dtype is not FLOAT64:
+                if dtype is not float32 and dtype is not float64:
                     break
             elif v.dtype is not dtype:
                 break
     else:  # the usual case: floats of one dtype and Python's numbers
         if dtype is not None:
             return values
-    # `float64` scalars are Python floats too: among arrays, in a derivative, they must not look weak
+    # NumPy's float64 is a Python float too: among arrays, in a derivative, it must not look weak
     as_number = np.generic.item if tensors else np.asarray
     values = [as_number(v) if isinstance(v, np.generic) else v for v in values]
     if not any(hasattr(v, "dtype") for v in values):

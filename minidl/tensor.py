@@ -22,6 +22,7 @@ from minidl.device import (
 )
 from minidl.dtypes import DTYPES, as_dtype
 from minidl.errors import DeviceError, DtypeError, ShapeError
+from minidl.ops.indexing import write_index
 from minidl.printing import describe
 from minidl.tape import Leaf, TensorBase, mode, tensor_class, tie, touch
 
@@ -510,7 +511,7 @@ class Tensor(TensorBase):
         if value.data.dtype.kind == "f" and self.data.dtype.kind != "f":
             raise DtypeError(f"setitem: the value is {value.dtype}, the tensor {self.dtype}")
         try:
-            ops.write_index(self.data, index, value.data)
+            write_index(self.data, index, value.data)
         except (ValueError, TypeError) as error:
             raise ShapeError(f"setitem: value {value.shape} does not fit: {error}") from None
         touch(self.data)

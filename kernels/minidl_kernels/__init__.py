@@ -82,7 +82,7 @@ def find(kernel: str, room: str) -> Callable[..., Any]:
             module = importlib.import_module(path)
         except ModuleNotFoundError as error:
             if error.name is None or not path.startswith(error.name):
-                raise                       # a module that the kernel itself needs is missing
+                raise  # a module that the kernel itself needs is missing
             continue
         if hasattr(module, kernel):
             function = _found[kernel, room] = getattr(module, kernel)

@@ -17,7 +17,6 @@ __all__ = [
     "celu",
     "elu",
     "gelu",
-    "gelu_tanh",
     "glu",
     "hardshrink",
     "hardsigmoid",

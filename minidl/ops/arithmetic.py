@@ -31,7 +31,6 @@ __all__ = [
     "square",
     "sub",
     "where",
-    "zeros_like",
 ]
 
 

@@ -7,7 +7,7 @@ from minidl.device import array_module
 from minidl.errors import DtypeError, ShapeError
 from minidl.ops.activation import softmax
 from minidl.ops.arithmetic import where
-from minidl.ops.dropout import dropout
+from minidl.ops.dropouts import dropout
 from minidl.ops.linalg import matmul
 from minidl.ops.losses import raw
 from minidl.ops.shape import transpose

@@ -19,12 +19,10 @@ from minidl.ops.shape import reshape
 from minidl.tape import Kept, composite, op
 
 __all__ = [
-    "bernoulli_nll",
     "binary_cross_entropy",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
     "kl_div",
-    "label_cross_entropy",
     "nll_loss",
 ]
 

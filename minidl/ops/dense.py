@@ -12,7 +12,7 @@ from minidl.ops.reduction import sum
 from minidl.ops.shape import permute, reshape, transpose
 from minidl.tape import composite, op
 
-__all__ = ["bilinear", "embedding", "linear", "rows_added"]
+__all__ = ["bilinear", "embedding", "linear"]
 
 
 def _flat(x: Any) -> Any:

@@ -31,7 +31,6 @@ __all__ = [
     "log2",
     "log10",
     "logaddexp",
-    "ndtr",
     "round",
     "rsqrt",
     "sin",

@@ -12,7 +12,6 @@ from minidl.ops import _checks
 from minidl.ops._places import (
     ALL,
     Place,
-    check_index,
     check_range,
     is_basic,
     outside,
@@ -24,7 +23,6 @@ from minidl.ops.shape import clone, copied, expand, reshape, room_like
 from minidl.tape import Kept, TensorBase, composite, op, sum_to
 
 __all__ = [
-    "check_index",
     "gather",
     "getitem",
     "index_add",
@@ -34,14 +32,12 @@ __all__ = [
     "narrow",
     "nonzero",
     "one_hot",
-    "put_zeros",
     "repeat_interleave",
     "scatter",
     "scatter_add",
     "select",
     "take",
     "take_along_dim",
-    "write_index",
 ]
 
 # ---- reading, and the way back ------------------------------------------------------------------

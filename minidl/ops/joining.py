@@ -10,7 +10,7 @@ from minidl.ops import _checks
 from minidl.ops.shape import flip, inverse, reshape, room_like
 from minidl.tape import composite, op
 
-__all__ = ["cat", "chunk", "constant_pad_nd", "pad", "split", "stack", "unbind"]
+__all__ = ["cat", "chunk", "pad", "split", "stack", "unbind"]
 
 
 def _skipped(shape: tuple[int, ...], ndim: int) -> bool:

@@ -26,9 +26,7 @@ __all__ = [
     "instance_norm",
     "layer_norm",
     "normalize",
-    "normalize_channels",
     "rms_norm",
-    "standardize",
 ]
 
 # ---- the fused operation ------------------------------------------------------------------------

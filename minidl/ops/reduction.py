@@ -25,7 +25,6 @@ __all__ = [
     "nansum",
     "norm",
     "prod",
-    "restored",
     "std",
     "sum",
     "var",

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import minidl
 from minidl import ops
 from minidl.errors import DtypeError, ShapeError
+from minidl.ops.elementary import ndtr
 
 INF, NAN = math.inf, math.nan
 
@@ -108,7 +109,7 @@ def test_a_masked_infinity_leaves_no_trace() -> None:
         (ops.sign, [0, 1, -1, 0]),
         (ops.abs, [NAN, INF, INF, 0]),
         (ops.erf, [NAN, 1, -1, 0]),
-        (ops.ndtr, [NAN, 1, 0, 0.5]),
+        (ndtr, [NAN, 1, 0, 0.5]),
         (ops.isnan, [True, False, False, False]),
         (ops.isinf, [False, True, True, False]),
         (ops.isfinite, [False, False, False, True]),

@@ -11,6 +11,8 @@ from hypothesis.extra import numpy as hnp
 import minidl
 from minidl import ops
 from minidl.errors import DtypeError, ShapeError
+from minidl.ops._places import check_index
+from minidl.ops.indexing import write_index
 
 
 def numbered(*shape: int, requires_grad: bool = False) -> Any:
@@ -102,7 +104,7 @@ def test_write_index_is_index_put_in_place(drawn: Any) -> None:
     x = np.zeros(shape)
     value = np.arange(1.0, 1 + numpys(x, index).size).reshape(numpys(x, index).shape)
     want = ops.index_put(x, index, value)
-    ops.write_index(x, index, value)
+    write_index(x, index, value)
     np.testing.assert_array_equal(x, want)
 
 
@@ -147,7 +149,7 @@ def test_getitem_refuses(index: Any, text: str) -> None:
 @pytest.mark.parametrize("index", [3, (0, -4), (0, 0, 0), [2], np.array([True])])
 def test_check_index_refuses_in_the_name_of_the_caller(index: Any) -> None:
     with pytest.raises(IndexError, match="^setitem: "):
-        ops.check_index("setitem", index, (2, 3))
+        check_index("setitem", index, (2, 3))
 
 
 def test_index_put_refuses() -> None:
@@ -219,7 +221,7 @@ def test_scatter_undoes_gather_of_a_permutation(n: int, m: int, seed: int) -> No
     index = np.argsort(np.random.default_rng(seed).random((n, m)), axis=0)
     x = numbered(n, m)
     there = ops.gather(x, 0, I(index))
-    back = ops.scatter(ops.zeros_like(x), 0, I(index), there)
+    back = ops.scatter(minidl.zeros_like(x), 0, I(index), there)
     np.testing.assert_array_equal(back.data, x.data)
     np.testing.assert_array_equal(
         ops.take_along_dim(x, I(index), 0).data, np.take_along_axis(x.data, index, 0)

@@ -51,7 +51,7 @@ def function(name: str) -> Any:
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_values_are_numpys(name: str, case: Any) -> None:
     args, options = case.realised(11)
-    if not any(isinstance(a, np.ndarray) or isinstance(a, list) for a in args):
+    if not any(isinstance(a, (np.ndarray, list)) for a in args):
         pytest.fail("a case without arrays")
     here = evaluate(function(name), Ours.leaf, Ours, case, args, options)
     there = evaluate(function(name), OnDevice.leaf, OnDevice, case, args, options)

@@ -16,10 +16,11 @@ import numpy as np
 
 SCALARS = (bool, int, float, np.generic)
 _API: dict[str, list[str] | None] = json.loads((Path(__file__).parent / "api.json").read_text())
+_LIKE_UFUNCS = {"clip", "nan_to_num", "where"}  # in CuPy their results lie in C order as well
 _ARITHMETIC = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift"
 _METHODS = (
-    "nonzero reshape transpose swapaxes ravel flatten squeeze astype copy view sum prod mean max min "
-    "argmax argmin all any cumsum cumprod clip repeat take diagonal trace round argsort"
+    "nonzero reshape transpose swapaxes ravel flatten squeeze astype copy view sum prod mean max "
+    "min argmax argmin all any cumsum cumprod clip repeat take diagonal trace round argsort"
 )
 
 
@@ -49,7 +50,7 @@ def _run(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
         return _device(function(*args, **options))
 
 
-class ndarray:  # noqa: N801
+class ndarray:
     """An array "on the device"."""
 
     __slots__ = ("__weakref__", "inside")
@@ -152,6 +153,8 @@ def _axes_taken(keys: tuple[Any, ...]) -> int:
 
 
 def _ordered(result: Any) -> Any:
+    if not isinstance(result, ndarray):
+        return result
     return ndarray(np.ascontiguousarray(result.inside).reshape(result.shape))
 
 
@@ -190,9 +193,9 @@ for _name in _ARITHMETIC.split():
         setattr(ndarray, _spelling, _operator(_spelling))
     if _name != "matmul":
         setattr(ndarray, f"__i{_name}__", _in_place(f"__i{_name}__"))
-for _name in "lt le gt ge eq ne".split():
+for _name in ["lt", "le", "gt", "ge", "eq", "ne"]:
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
-for _name in "neg pos abs invert".split():
+for _name in ["neg", "pos", "abs", "invert"]:
     setattr(ndarray, f"__{_name}__", _unary(f"__{_name}__"))
 for _name in _METHODS.split():
     setattr(ndarray, _name, _method(_name))
@@ -269,17 +272,18 @@ def __getattr__(name: str) -> Any:
     allowed = _API[name]
 
     def call(*args: Any, **options: Any) -> Any:
+        ordered = _ordered if name in _LIKE_UFUNCS else lambda result: result
         if allowed is not None and (strange := options.keys() - set(allowed)):
             raise TypeError(f"cupy.{name}() has no keyword {sorted(strange)}")
-        return _run(found, *args, **options)
+        return ordered(_run(found, *args, **options))
 
     return call
 
 
-class lib:  # noqa: N801
+class lib:
     """CuPy's `lib`, as far as minidl uses it."""
 
-    class stride_tricks:  # noqa: N801
+    class stride_tricks:
         """Views by strides; CuPy's has no `writeable` and no `subok`."""
 
         @staticmethod

@@ -1,6 +1,6 @@
 """Write api.json: the functions of CuPy that NumPy has as well, with the keywords that they take.
 
-    python tests/standin/record.py      (needs CuPy, but no GPU)
+python tests/standin/record.py      (needs CuPy, but no GPU)
 """
 
 import inspect

@@ -15,7 +15,7 @@ from minidl.ops import _checks
 from minidl.ops.arithmetic import where
 from minidl.tape import Kept, composite, op
 
-__all__ = ["alpha_dropout", "drop", "dropout", "dropout1d", "dropout2d", "dropout3d"]
+__all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d"]
 
 
 @op(
