@@ -11,7 +11,7 @@ from minidl.ops import *
 from minidl.random import initial_seed, manual_seed
 from minidl.serialization import load, read_metadata, save
 from minidl.tape import backward, grad
-from minidl.tensor import Tensor, from_dlpack, from_numpy, tensor
+from minidl.tensor import Tensor
 
 from minidl import nn, optim  # isort: skip (they stand on all of the above)
 
@@ -25,8 +25,6 @@ __all__ = [
     "backward",
     "bool",
     "device",
-    "from_dlpack",
-    "from_numpy",
     "grad",
     "initial_seed",
     "load",
@@ -35,7 +33,6 @@ __all__ = [
     "optim",
     "read_metadata",
     "save",
-    "tensor",
 ]
 __all__ += autograd.__all__
 __all__ += creation.__all__

@@ -1,8 +1,8 @@
-"""Tensors made of nothing but a shape: zeros, ones, ranges, random numbers.
+"""Making tensors: of data, of another library's memory, or of a shape alone.
 
-All take `dtype` (default: float32, or as said), `device` (default: the current one) and
-`requires_grad`. Random numbers are drawn on the host from minidl's "sample" stream, so the same
-seed gives the same numbers on every device.
+All that take a shape also take `dtype` (default: float32, or as said), `device` (default: the
+current one) and `requires_grad`. Random numbers are drawn on the host from minidl's "sample"
+stream, so the same seed gives the same numbers on every device.
 """
 
 import math
@@ -12,10 +12,19 @@ from typing import Any
 import numpy as np
 
 from minidl import random
-from minidl.device import array_module, device_of, to_device
-from minidl.dtypes import as_dtype, get_default_dtype
-from minidl.errors import ShapeError
-from minidl.tape import tie
+from minidl.conversion import as_array
+from minidl.device import (
+    array_module,
+    cupy,
+    current_device,
+    device_of,
+    is_array,
+    owner,
+    to_device,
+)
+from minidl.dtypes import DTYPES, as_dtype, get_default_dtype
+from minidl.errors import DtypeError, ShapeError
+from minidl.tape import TensorBase, tie
 from minidl.tensor import Tensor
 
 __all__ = [
@@ -23,6 +32,8 @@ __all__ = [
     "empty",
     "empty_like",
     "eye",
+    "from_dlpack",
+    "from_numpy",
     "full",
     "full_like",
     "linspace",
@@ -34,6 +45,7 @@ __all__ = [
     "randn",
     "randn_like",
     "randperm",
+    "tensor",
     "zeros",
     "zeros_like",
 ]
@@ -54,6 +66,64 @@ def _shape(who: str, size: tuple[Any, ...]) -> tuple[int, ...]:
 
 def _float(dtype: Any) -> Any:
     return get_default_dtype() if dtype is None else as_dtype(dtype)
+
+
+# ---- from data ----------------------------------------------------------------------------------
+
+
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
+) -> Tensor:
+    """Make a tensor with a copy of `data`.
+
+    data : a number, nested lists of numbers, an array or a tensor
+    dtype : default: the data's own; float32 for Python's floats, int64 for its whole numbers
+    device : default: where the data is, or the current device for what is no array
+    """
+    if device is None and not isinstance(data, TensorBase) and not is_array(data):
+        device = current_device()
+    array = as_array("tensor", data, dtype, device)
+    source = data.data if isinstance(data, TensorBase) else data
+    if array is source or (is_array(source) and owner(array) is owner(source)):
+        array = array.copy(order="K")
+    made = tie(array, None)
+    return made.requires_grad_() if requires_grad else made
+
+
+def from_numpy(array: Any) -> Tensor:
+    """Make a tensor that shares the memory of a NumPy array: a change in one shows in the other.
+
+    Changes made through the array are seen by no version counter: do not change it between a
+    forward and a backward pass. Raises TypeError for anything else, DtypeError for other dtypes.
+    """
+    if not isinstance(array, np.ndarray):
+        raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}")
+    if DTYPES.get(array.dtype.name) != array.dtype:
+        raise DtypeError(
+            f"from_numpy: dtype {array.dtype} cannot be shared; minidl.tensor(…) converts a copy"
+        )
+    return tie(np.asarray(array), None)
+
+
+def from_dlpack(source: Any) -> Tensor:
+    """Make a tensor that shares the memory of any object with `__dlpack__` (PyTorch, CuPy, JAX…).
+
+    What the source exports read-only stays read-only here. Raises TypeError for other objects,
+    BufferError with the source's reason where it refuses, DtypeError for dtypes not offered.
+    """
+    if not hasattr(source, "__dlpack__"):
+        raise TypeError(f"from_dlpack: {type(source).__name__} has no __dlpack__")
+    on_gpu = source.__dlpack_device__()[0] == 2
+    try:
+        array = cupy().from_dlpack(source) if on_gpu else np.from_dlpack(source)
+    except (BufferError, RuntimeError) as error:
+        raise BufferError(f"from_dlpack: the source refuses: {error}") from None
+    if DTYPES.get(array.dtype.name) != array.dtype:
+        raise DtypeError(f"from_dlpack: dtype {array.dtype} is not offered")
+    return tie(array, None)
+
+
+# ---- from a shape -------------------------------------------------------------------------------
 
 
 def zeros(

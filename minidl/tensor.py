@@ -11,22 +11,18 @@ from minidl import ops, tape
 from minidl.conversion import as_array, as_index
 from minidl.device import (
     array_module,
-    cupy,
-    current_device,
     device,
     device_of,
-    is_array,
     is_channels_last,
-    owner,
-    to_device,
 )
-from minidl.dtypes import DTYPES, as_dtype
+from minidl.dtypes import as_dtype
 from minidl.errors import DeviceError, DtypeError, ShapeError
 from minidl.ops.indexing import write_index
+from minidl.ops.transfer import to_place
 from minidl.printing import describe
 from minidl.tape import Leaf, TensorBase, mode, tensor_class, tie, touch
 
-__all__ = ["Tensor", "from_dlpack", "from_numpy", "tensor"]
+__all__ = ["Handle", "Tensor"]
 
 
 class Handle:
@@ -518,7 +514,7 @@ class Tensor(TensorBase):
 
     def copy_(self, other: Any) -> "Tensor":
         """Take over the values of another tensor, broadcast, in this one's dtype and device."""
-        other = other if isinstance(other, TensorBase) else tensor(other)
+        other = other if isinstance(other, TensorBase) else Tensor(other)
         other = other.to(device=self.device, dtype=self.dtype)
         return self._assign(ops.expand(other, self.shape))
 
@@ -762,68 +758,3 @@ def _writable(data: Any) -> None:
 
 def _device(name: Any) -> device:
     return device(name)
-
-
-@tape.op(
-    x=lambda g, x_shape, source: to_place(g, source),
-    linear_in=("x",),
-    formula="x on another device",
-)
-def to_place(x: Any, where: Any, source: Any = None) -> Any:
-    """x on another device."""
-    return to_device(x, where)
-
-
-# ---- making tensors of data ----------------------------------------------------------------------
-
-
-def tensor(
-    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False
-) -> Tensor:
-    """Make a tensor with a copy of `data`.
-
-    data : a number, nested lists of numbers, an array or a tensor
-    dtype : default: the data's own; float32 for Python's floats, int64 for its whole numbers
-    device : default: where the data is, or the current device for what is no array
-    """
-    if device is None and not isinstance(data, TensorBase) and not is_array(data):
-        device = current_device()
-    array = as_array("tensor", data, dtype, device)
-    source = data.data if isinstance(data, TensorBase) else data
-    if array is source or (is_array(source) and owner(array) is owner(source)):
-        array = array.copy(order="K")
-    made = tie(array, None)
-    return made.requires_grad_() if requires_grad else made
-
-
-def from_numpy(array: Any) -> Tensor:
-    """Make a tensor that shares the memory of a NumPy array: a change in one shows in the other.
-
-    Changes made through the array are seen by no version counter: do not change it between a
-    forward and a backward pass. Raises TypeError for anything else, DtypeError for other dtypes.
-    """
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"from_numpy: expected a NumPy array, got {type(array).__name__}")
-    if DTYPES.get(array.dtype.name) != array.dtype:
-        raise DtypeError(
-            f"from_numpy: dtype {array.dtype} cannot be shared; minidl.tensor(…) converts a copy"
-        )
-    return tie(np.asarray(array), None)
-
-
-def from_dlpack(source: Any) -> Tensor:
-    """Make a tensor that shares the memory of any object with `__dlpack__` (PyTorch, CuPy, JAX…).
-
-    What the source exports read-only stays read-only here. Raises TypeError for other objects,
-    BufferError with the source's reason where it refuses, DtypeError for dtypes not offered.
-    """
-    if not hasattr(source, "__dlpack__"):
-        raise TypeError(f"from_dlpack: {type(source).__name__} has no __dlpack__")
-    on_gpu = source.__dlpack_device__()[0] == 2
-    try:
-        array = cupy().from_dlpack(source) if on_gpu else np.from_dlpack(source)
-    except (BufferError, RuntimeError) as error:
-        raise BufferError(f"from_dlpack: the source refuses: {error}") from None
-    if DTYPES.get(array.dtype.name) != array.dtype:
-        raise DtypeError(f"from_dlpack: dtype {array.dtype} is not offered")
-    return tie(array, None)

@@ -2,13 +2,14 @@
 
 from typing import Any
 
+from minidl.creation import tensor
 from minidl.device import device_of
 from minidl.errors import ShapeError
 from minidl.nn import functional as F
 from minidl.nn import init
 from minidl.nn.module import Module, Parameter, empty_parameter
 from minidl.tape import TensorBase, touch
-from minidl.tensor import Tensor, tensor
+from minidl.tensor import Tensor
 
 __all__ = ["Embedding"]
 

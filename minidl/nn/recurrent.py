@@ -4,13 +4,14 @@ import math
 from typing import Any, ClassVar
 
 from minidl import ops
+from minidl.creation import tensor
 from minidl.device import array_module
 from minidl.errors import ShapeError
 from minidl.nn import functional as F
 from minidl.nn import init
 from minidl.nn.module import Module, empty_parameter
 from minidl.tape import tie
-from minidl.tensor import Tensor, tensor
+from minidl.tensor import Tensor
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
 

@@ -5,10 +5,10 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from minidl.conversion import as_array
+from minidl.creation import from_dlpack
 from minidl.device import device_of, is_array, to_device
 from minidl.errors import FormatError
 from minidl.tape import TensorBase, touch
-from minidl.tensor import from_dlpack
 
 __all__ = ["IncompatibleKeys", "load_into"]
 

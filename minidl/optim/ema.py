@@ -4,9 +4,10 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from minidl.creation import tensor
 from minidl.errors import FormatError
 from minidl.tape import tie, touch
-from minidl.tensor import Tensor, tensor
+from minidl.tensor import Tensor
 
 __all__ = ["ExponentialMovingAverage"]
 

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from minidl.creation import tensor
 from minidl.errors import FormatError, ShapeError
 from minidl.tape import set_recording, tie, touch
-from minidl.tensor import Tensor, tensor
+from minidl.tensor import Tensor
 
 __all__ = ["Optimizer"]
 
