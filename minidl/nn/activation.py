@@ -10,6 +10,7 @@ from minidl.nn import functional as F
 from minidl.nn import init
 from minidl.nn.formula import Formula
 from minidl.nn.module import Module, empty_parameter
+from minidl.ops import _checks
 from minidl.tensor import Tensor
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "SiLU",
     "Sigmoid",
     "Softmax",
+    "Softmax2d",
     "Softmin",
     "Softplus",
     "Softshrink",
@@ -165,6 +167,15 @@ class GLU(Formula, function="glu", dim=-1):
 
 class Softmax(Formula, function="softmax", dim=None):
     """exp(x) / sum of exp(x) along dim."""
+
+
+class Softmax2d(Formula, function="softmax"):
+    """softmax over the channels of an image (N, C, H, W) or (C, H, W)."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """input : (N, C, H, W) or (C, H, W) -> the same shape."""
+        _checks.rank("Softmax2d", "input", input, 3, 4)
+        return F.softmax(input, dim=-3)
 
 
 class LogSoftmax(Formula, function="log_softmax", dim=None):

@@ -14,7 +14,7 @@ class _Listed(Module):
 
     _kind: type = Module
 
-    def __init__(self, entries: Iterable[Any] = ()) -> None:
+    def __init__(self, entries: Iterable[Any]) -> None:
         super().__init__()
         self._replace(entries)
 
@@ -90,6 +90,9 @@ class _Listed(Module):
     def __iadd__(self, entries: Iterable[Any]) -> Any:
         return self.extend(entries)
 
+    def __add__(self, entries: Iterable[Any]) -> Any:
+        return type(self)().extend(self).extend(entries)
+
     def insert(self, index: int, entry: Any) -> Any:
         """Put an entry before the one at an index; returns the list itself."""
         entries = self._entries()
@@ -121,7 +124,7 @@ class Sequential(_Listed):
     """
 
     def __init__(self, *modules: Any) -> None:
-        super().__init__()
+        super().__init__(())
         if len(modules) == 1 and isinstance(modules[0], Mapping):
             for name, module in modules[0].items():
                 self.add_module(name, self._accepted(module))
@@ -152,6 +155,9 @@ class Sequential(_Listed):
 class ModuleList(_Listed):
     """A list of modules that belong to the module that holds it. It has no forward of its own."""
 
+    def __init__(self, modules: Iterable[Module] | None = None) -> None:
+        super().__init__(() if modules is None else modules)
+
     def __repr__(self) -> str:
         lines, start = [], 0
         for text, alike in groupby(map(repr, self._entries())):
@@ -167,6 +173,9 @@ class ParameterList(_Listed):
     """A list of parameters that belong to the module that holds it; tensors become parameters."""
 
     _kind = Parameter
+
+    def __init__(self, values: Iterable[Any] | None = None) -> None:
+        super().__init__(() if values is None else values)
 
     def _replace(self, entries: Iterable[Any]) -> None:
         super()._replace([self._accepted(e) for e in entries])
@@ -192,7 +201,7 @@ class _Named(Module):
             )
         return entry
 
-    def __init__(self, entries: Any = None) -> None:
+    def __init__(self, entries: Any) -> None:
         super().__init__()
         self.update({} if entries is None else entries)
 
@@ -250,11 +259,17 @@ class _Named(Module):
 class ModuleDict(_Named):
     """Modules by name that belong to the module that holds it. It has no forward of its own."""
 
+    def __init__(self, modules: Any = None) -> None:
+        super().__init__(modules)
+
 
 class ParameterDict(_Named):
     """Parameters by name that belong to the module that holds it; tensors become parameters."""
 
     _kind = Parameter
+
+    def __init__(self, parameters: Any = None) -> None:
+        super().__init__(parameters)
 
     def _accepted(self, name: str, entry: Any) -> Parameter:
         return entry if isinstance(entry, Parameter) else Parameter(entry)

@@ -3,15 +3,23 @@
 from typing import Any
 
 from minidl.creation import tensor
-from minidl.device import device_of
 from minidl.errors import ShapeError
 from minidl.nn import functional as F
 from minidl.nn import init
-from minidl.nn.module import Module, Parameter, empty_parameter
+from minidl.nn.module import Module, Parameter, empty_parameter, not_offered
 from minidl.tape import TensorBase, touch
 from minidl.tensor import Tensor
 
 __all__ = ["Embedding"]
+
+
+def _row(padding_idx: int | None, rows: int) -> int | None:
+    """The row that padding_idx means, counted from the first."""
+    if padding_idx is None:
+        return None
+    if not -rows <= padding_idx < rows:
+        raise ValueError(f"Embedding: padding_idx is {padding_idx}, there are {rows} rows")
+    return padding_idx % rows
 
 
 class Embedding(Module):
@@ -37,18 +45,11 @@ class Embedding(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        given = {"max_norm": max_norm, "scale_grad_by_freq": scale_grad_by_freq, "sparse": sparse}
-        for name, value in given.items():
-            if value is not None and value is not False:
-                raise NotImplementedError(f"Embedding: {name} is not offered")
-        if padding_idx is not None:
-            if not -num_embeddings <= padding_idx < num_embeddings:
-                raise ValueError(
-                    f"Embedding: padding_idx is {padding_idx}, there are {num_embeddings} rows"
-                )
-            padding_idx %= num_embeddings
+        not_offered(
+            "Embedding", max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse
+        )
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
-        self.padding_idx = padding_idx
+        self.padding_idx = _row(padding_idx, num_embeddings)
         self.weight = empty_parameter((num_embeddings, embedding_dim), dtype, device)
         self.reset_parameters()
 
@@ -61,7 +62,14 @@ class Embedding(Module):
 
     @classmethod
     def from_pretrained(
-        cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None
+        cls,
+        embeddings: Any,
+        freeze: bool = True,
+        padding_idx: int | None = None,
+        max_norm: float | None = None,
+        norm_type: float = 2.0,
+        scale_grad_by_freq: bool = False,
+        sparse: bool = False,
     ) -> "Embedding":
         """Make an embedding of a table (rows, columns) that is there; `freeze`: not to be learnt.
 
@@ -70,9 +78,10 @@ class Embedding(Module):
         table = embeddings if isinstance(embeddings, TensorBase) else tensor(embeddings)
         if table.data.ndim != 2:
             raise ShapeError(f"Embedding: the table has shape {table.data.shape}, expected 2 axes")
-        where = device_of(table.data)
-        made = cls(0, table.data.shape[1], device=where, dtype=table.data.dtype)
-        made.num_embeddings, made.padding_idx = table.data.shape[0], padding_idx
+        rows, columns = table.data.shape
+        padding_idx = _row(padding_idx, rows)
+        made = cls(0, columns, None, max_norm, norm_type, scale_grad_by_freq, sparse)
+        made.num_embeddings, made.padding_idx = rows, padding_idx
         made.weight = Parameter(table, requires_grad=not freeze)
         return made
 

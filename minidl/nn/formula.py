@@ -4,7 +4,7 @@ import inspect
 from typing import Any, ClassVar
 
 from minidl.nn import functional as F
-from minidl.nn.module import Module
+from minidl.nn.module import Module, not_offered
 from minidl.tape import TensorBase
 
 __all__ = ["Formula"]
@@ -22,6 +22,7 @@ class Formula(Module):
     _function: ClassVar[str]
     _options: ClassVar[tuple[str, ...]]
     _ignored: ClassVar[frozenset[str]] = frozenset({"inplace"})  # a matter of memory only
+    _outdated: ClassVar[tuple[str, ...]] = ("size_average", "reduce")  # of losses: see reduction
     __signature__: ClassVar[inspect.Signature]
 
     def __init_subclass__(cls, function: str = "", **options: Any) -> None:
@@ -39,6 +40,8 @@ class Formula(Module):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__()
+        outdated = {name: options.pop(name, None) is not None for name in self._outdated}
+        not_offered(type(self).__name__, **outdated)
         try:
             bound = self.__signature__.bind(*args, **options)
         except TypeError as error:
@@ -52,10 +55,10 @@ class Formula(Module):
             else:
                 setattr(self, name, value)
 
-    def forward(self, *inputs: Any) -> Any:
-        """The function of the inputs."""
+    def forward(self, *inputs: Any, **named: Any) -> Any:
+        """The function of the inputs, which may be given by the function's names for them."""
         options = {name: getattr(self, name) for name in self._options}
-        return getattr(F, self._function)(*inputs, **options)
+        return getattr(F, self._function)(*inputs, **named, **options)
 
     def extra_repr(self) -> str:
         """The options that had to be given, or that are not the usual ones."""

@@ -181,7 +181,7 @@ __all__ = [
 
 
 def batch_norm(
-    x: Tensor,
+    input: Tensor,
     running_mean: Tensor | None,
     running_var: Tensor | None,
     weight: Tensor | None = None,
@@ -192,21 +192,23 @@ def batch_norm(
 ) -> Tensor:
     """Normalise each channel, by its own statistics in training, else by the running ones.
 
-    x : (N, C, *S); the vectors : (C,). In training the running statistics that are given change
-    in place: (1 - momentum) · old + momentum · new, the new variance without bias.
+    input : (N, C, *S); the vectors : (C,). In training the running statistics that are given change
+    in place: (1 - momentum) · old + momentum · new, the new variance without bias. An empty batch
+    leaves them as they are.
     See `minidl.ops.batch_norm`, which changes nothing.
     """
     if not training:
-        return ops.batch_norm(x, running_mean, running_var, weight, bias, False, momentum, eps)
-    out, mean, var = normalize_channels(x, weight, bias, eps)
-    count = math.prod(x.shape) // x.shape[1]
-    _move(running_mean, mean.data, momentum)
-    _move(running_var, var.data * (count / (count - 1)), momentum)
+        return ops.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    out, mean, var = normalize_channels(input, weight, bias, eps)
+    count = math.prod((input.shape[0], *input.shape[2:]))
+    if count:
+        _move(running_mean, mean.data, momentum)
+        _move(running_var, var.data * (count / (count - 1)), momentum)
     return out
 
 
 def instance_norm(
-    x: Tensor,
+    input: Tensor,
     running_mean: Tensor | None = None,
     running_var: Tensor | None = None,
     weight: Tensor | None = None,
@@ -217,14 +219,14 @@ def instance_norm(
 ) -> Tensor:
     """Normalise each channel of each sample, by its own statistics or by the running ones.
 
-    x : (N, C, *S); the vectors : (C,). Running statistics that are given change as in
+    input : (N, C, *S); the vectors : (C,). Running statistics that are given change as in
     `batch_norm`, towards the mean of the samples' statistics.
     """
     out = ops.instance_norm(
-        x, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
+        input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
     )
-    if use_input_stats and running_mean is not None:
-        space, values = tuple(range(2, x.ndim)), x.detach()
+    if use_input_stats and running_mean is not None and math.prod(input.shape):
+        space, values = tuple(range(2, input.ndim)), input.detach()
         _move(running_mean, ops.mean(values, (0, *space)).data, momentum)
         _move(running_var, ops.mean(ops.var(values, space), 0).data, momentum)
     return out

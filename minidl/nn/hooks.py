@@ -12,11 +12,11 @@ def call_with_hooks(
     module: Any, hooks: dict[str, dict[int, Any]], args: tuple[Any, ...], options: dict[str, Any]
 ) -> Any:
     """Call `module.forward` between its hooks; see the `register_…_hook` methods of Module."""
-    for hook in tuple(hooks["pre"].values()):
+    for hook in tuple(hooks["forward_pre"].values()):
         changed = hook(module, args)
         if changed is not None:
             args = changed if isinstance(changed, tuple) else (changed,)
-    backward = tuple(hooks["backward"].values())
+    backward = tuple(hooks["full_backward"].values())
     if backward:
         args, out = _gated(module, backward, args, options)
     else:

@@ -162,13 +162,13 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 
 def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Fill uniformly with variance gain² · 2 / (fan_in + fan_out). Glorot and Bengio 2010."""
-    bound = gain * math.sqrt(6 / sum(fan_in_and_out(tensor.shape)))
+    bound = gain * math.sqrt(6 / (sum(fan_in_and_out(tensor.shape)) or 1))
     return uniform_(tensor, -bound, bound)
 
 
 def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     """Fill normally with variance gain² · 2 / (fan_in + fan_out). Glorot and Bengio 2010."""
-    return normal_(tensor, 0.0, gain * math.sqrt(2 / sum(fan_in_and_out(tensor.shape))))
+    return normal_(tensor, 0.0, gain * math.sqrt(2 / (sum(fan_in_and_out(tensor.shape)) or 1)))
 
 
 def _kaiming_std(who: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:

@@ -1,4 +1,4 @@
-"""Losses as modules: how far a network's output is from the target, as one number.
+"""Losses as modules: how far a network's output is from the target, as one number; distances.
 
 `reduction` is "mean", "sum" or "none". A `weight` is a buffer: it moves with the module.
 """
@@ -9,6 +9,7 @@ __all__ = [
     "BCELoss",
     "BCEWithLogitsLoss",
     "CosineEmbeddingLoss",
+    "CosineSimilarity",
     "CrossEntropyLoss",
     "GaussianNLLLoss",
     "HingeEmbeddingLoss",
@@ -18,6 +19,7 @@ __all__ = [
     "MSELoss",
     "MarginRankingLoss",
     "NLLLoss",
+    "PairwiseDistance",
     "PoissonNLLLoss",
     "SmoothL1Loss",
     "TripletMarginLoss",
@@ -111,3 +113,11 @@ class TripletMarginLoss(
     reduction="mean",
 ):
     """max(0, d(anchor, positive) - d(anchor, negative) + margin), d the p-norm's distance."""
+
+
+class CosineSimilarity(Formula, function="cosine_similarity", dim=1, eps=1e-8):
+    """x1 · x2 / (|x1| |x2|) along dim, with lengths of at least eps."""
+
+
+class PairwiseDistance(Formula, function="pairwise_distance", p=2.0, eps=1e-6, keepdim=False):
+    """The p-norm of x1 - x2 + eps along the last axis."""

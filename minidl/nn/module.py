@@ -6,7 +6,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from minidl.conversion import as_array
-from minidl.device import to_device
+from minidl.device import array_module, to_device
 from minidl.dtypes import as_dtype, get_default_dtype
 from minidl.errors import DtypeError
 from minidl.nn.hooks import call_with_hooks
@@ -14,7 +14,7 @@ from minidl.nn.state import IncompatibleKeys, load_into
 from minidl.tape import TensorBase, clock, tie
 from minidl.tensor import Handle, Tensor
 
-__all__ = ["Module", "Parameter", "empty_parameter"]
+__all__ = ["Module", "Parameter", "empty_parameter", "not_offered"]
 
 
 class Parameter(Tensor):
@@ -36,6 +36,13 @@ def empty_parameter(shape: Any, dtype: Any = None, device: str | None = None) ->
     """Return a parameter of a shape, to be filled by `nn.init`; until then it is zero."""
     dtype = get_default_dtype() if dtype is None else as_dtype(dtype)
     return Parameter(to_device(np.zeros(shape, dtype), device))
+
+
+def not_offered(who: str, **options: Any) -> None:
+    """Raise NotImplementedError for an option of PyTorch's that was set but is not offered."""
+    for name, value in options.items():
+        if value is not None and value is not False:
+            raise NotImplementedError(f"{who}: {name} is not offered")
 
 
 def _no_forward(self: "Module", *args: Any, **options: Any) -> NoReturn:
@@ -184,9 +191,9 @@ class Module:
         seen: set[int] = set()
         return walk(self, prefix)
 
-    def modules(self) -> Iterator["Module"]:
+    def modules(self, remove_duplicate: bool = True) -> Iterator["Module"]:
         """Yield this module and all below; a shared one once."""
-        return (module for _, module in self.named_modules())
+        return (module for _, module in self.named_modules("", remove_duplicate))
 
     def _named(
         self, of: Callable[["Module"], Any], prefix: str, recurse: bool, distinct: bool
@@ -257,17 +264,20 @@ class Module:
         """
         return {prefix + name: t.detach() for name, t in self._named_state()}
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+    def load_state_dict(
+        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+    ) -> IncompatibleKeys:
         """Copy tensors by name into the parameters and buffers, all or nothing.
 
-        state : {dotted name: tensor or array}, e.g. from `minidl.load`, or PyTorch's own tensors;
+        state_dict : {dotted name: tensor or array}, e.g. from `minidl.load`, or PyTorch's own tensors;
             floats of another width are converted
         strict : whether missing and unexpected names are refused
 
         Returns (missing_keys, unexpected_keys). Raises FormatError that lists what does not fit;
-        nothing is changed then.
+        nothing is changed then. `assign` is not offered (NotImplementedError).
         """
-        return load_into(type(self).__name__, dict(self._named_state()), state, strict)
+        not_offered("load_state_dict", assign=assign)
+        return load_into(type(self).__name__, dict(self._named_state()), state_dict, strict)
 
     # ---- modes, devices, dtypes -----------------------------------------------------------------
 
@@ -296,13 +306,13 @@ class Module:
             if set_to_none:
                 p.grad = None
             elif p.grad is not None:
-                p.grad = tie(p.grad.data * 0, None)
+                p.grad = tie(array_module(p.grad.data).zeros_like(p.grad.data), None)
 
-    def apply(self, function: Callable[["Module"], Any]) -> "Module":
-        """Call `function` on all modules below and then on this one; e.g. to initialise them."""
+    def apply(self, fn: Callable[["Module"], Any]) -> "Module":
+        """Call `fn` on all modules below and then on this one; e.g. to initialise them."""
         for child in self.children():
-            child.apply(function)
-        function(self)
+            child.apply(fn)
+        fn(self)
         return self
 
     def to(self, *args: Any, device: str | None = None, dtype: Any = None) -> "Module":
@@ -337,9 +347,9 @@ class Module:
         """Move everything to the host."""
         return self.to("cpu")
 
-    def cuda(self, index: int = 0) -> "Module":
-        """Move everything to a GPU."""
-        return self.to(f"cuda:{index}")
+    def cuda(self, device: int | str | None = None) -> "Module":
+        """Move everything to a GPU, by its number or name; None: the first."""
+        return self.to(device if isinstance(device, str) else f"cuda:{device or 0}")
 
     def float(self) -> "Module":
         """Convert floats to float32."""
@@ -355,28 +365,33 @@ class Module:
 
     # ---- hooks ----------------------------------------------------------------------------------
 
-    def _add_hook(self, kind: str, hook: Callable[..., Any]) -> Handle:
+    def _add_hook(self, kind: str, hook: Callable[..., Any], options: dict[str, bool]) -> Handle:
+        not_offered(f"register_{kind}_hook", **options)
         if self._hooks is None:
-            self._hooks = {"pre": {}, "forward": {}, "backward": {}}
+            self._hooks = {"forward_pre": {}, "forward": {}, "full_backward": {}}
         key = next(clock)
         self._hooks[kind][key] = hook
         return Handle(self._hooks[kind], key)
 
-    def register_forward_pre_hook(self, hook: Callable[..., Any]) -> Handle:
-        """Call `hook(module, args)` before forward; what it returns, if anything, is the args."""
-        return self._add_hook("pre", hook)
+    def register_forward_pre_hook(self, hook: Callable[..., Any], **options: bool) -> Handle:
+        """Call `hook(module, args)` before forward; what it returns, if anything, is the args.
 
-    def register_forward_hook(self, hook: Callable[..., Any]) -> Handle:
+        Hooks are called in the order in which they were registered; PyTorch's options prepend,
+        with_kwargs and always_call are not offered (NotImplementedError).
+        """
+        return self._add_hook("forward_pre", hook, options)
+
+    def register_forward_hook(self, hook: Callable[..., Any], **options: bool) -> Handle:
         """Call `hook(module, args, output)` after forward; what it returns becomes the output."""
-        return self._add_hook("forward", hook)
+        return self._add_hook("forward", hook, options)
 
-    def register_full_backward_hook(self, hook: Callable[..., Any]) -> Handle:
+    def register_full_backward_hook(self, hook: Callable[..., Any], **options: bool) -> Handle:
         """Call `hook(module, grad_input, grad_output)` in a backward pass, with tuples of tensors.
 
         They belong to the positional arguments and the outputs; None stands for what needs no
         gradient. A tuple that the hook returns takes the place of `grad_input`.
         """
-        return self._add_hook("backward", hook)
+        return self._add_hook("full_backward", hook, options)
 
     # ---- copies and print -----------------------------------------------------------------------
 
@@ -386,6 +401,12 @@ class Module:
         made = object.__new__(type(self))
         memo[id(self)] = made
         made.__dict__.update({k: deepcopy(v, memo) for k, v in self.__dict__.items()})
+        return made
+
+    def __copy__(self) -> "Module":
+        made = object.__new__(type(self))
+        made.__dict__.update(self.__dict__)
+        made._buffers = dict(self._buffers)
         return made
 
     def __reduce__(self) -> Any:

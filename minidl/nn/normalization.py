@@ -119,7 +119,7 @@ class _BatchNorm(_Running):
         self._check(x)
         own = self.training or self.running_mean is None
         keep = self.training and self.track_running_stats
-        return F.batch_norm(
+        out = F.batch_norm(
             x,
             self.running_mean if keep or not own else None,
             self.running_var if keep or not own else None,
@@ -129,13 +129,16 @@ class _BatchNorm(_Running):
             self._share() if keep else 0.0,
             self.eps,
         )
+        if keep:  # only now, so that a batch that was refused does not count
+            self.num_batches_tracked.data[...] += 1
+            touch(self.num_batches_tracked.data)
+        return out
 
     def _share(self) -> float:
-        """Count a batch; return the share of it in the running statistics."""
-        count = self.num_batches_tracked.data
-        count += 1
-        touch(count)
-        return 1 / float(count) if self.momentum is None else self.momentum
+        """The share of the next batch in the running statistics."""
+        if self.momentum is None:
+            return 1 / (1 + float(self.num_batches_tracked.data))
+        return self.momentum
 
 
 class BatchNorm1d(_BatchNorm):

@@ -9,14 +9,19 @@ from minidl.tensor import Tensor
 __all__ = [
     "CircularPad1d",
     "CircularPad2d",
+    "CircularPad3d",
     "ConstantPad1d",
     "ConstantPad2d",
+    "ConstantPad3d",
     "ReflectionPad1d",
     "ReflectionPad2d",
+    "ReflectionPad3d",
     "ReplicationPad1d",
     "ReplicationPad2d",
+    "ReplicationPad3d",
     "ZeroPad1d",
     "ZeroPad2d",
+    "ZeroPad3d",
 ]
 
 
@@ -72,12 +77,20 @@ class ConstantPad2d(_ConstantPad, axes=2):
     """An image with a number around it."""
 
 
+class ConstantPad3d(_ConstantPad, axes=3):
+    """A volume with a number around it."""
+
+
 class ZeroPad1d(_Pad, axes=1):
     """A sequence with zeros at both ends."""
 
 
 class ZeroPad2d(_Pad, axes=2):
     """An image with zeros around it."""
+
+
+class ZeroPad3d(_Pad, axes=3):
+    """A volume with zeros around it."""
 
 
 class ReflectionPad1d(_Pad, axes=1, mode="reflect"):
@@ -88,6 +101,10 @@ class ReflectionPad2d(_Pad, axes=2, mode="reflect"):
     """An image mirrored at its outermost rows and columns."""
 
 
+class ReflectionPad3d(_Pad, axes=3, mode="reflect"):
+    """A volume mirrored at its outermost planes."""
+
+
 class ReplicationPad1d(_Pad, axes=1, mode="replicate"):
     """A sequence with its first and last element repeated."""
 
@@ -96,9 +113,17 @@ class ReplicationPad2d(_Pad, axes=2, mode="replicate"):
     """An image with its outermost rows and columns repeated."""
 
 
+class ReplicationPad3d(_Pad, axes=3, mode="replicate"):
+    """A volume with its outermost planes repeated."""
+
+
 class CircularPad1d(_Pad, axes=1, mode="circular"):
     """A sequence that goes on at its other end."""
 
 
 class CircularPad2d(_Pad, axes=2, mode="circular"):
     """An image that goes on at its other side."""
+
+
+class CircularPad3d(_Pad, axes=3, mode="circular"):
+    """A volume that goes on at its other side."""

@@ -3,7 +3,9 @@
 `stride=None` stands for the kernel's size. Sizes are an int, or one int for each spatial axis.
 """
 
+from minidl.nn import functional as F
 from minidl.nn.formula import Formula
+from minidl.tensor import Tensor
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -17,6 +19,8 @@ __all__ = [
     "MaxPool2d",
     "MaxPool3d",
     "Upsample",
+    "UpsamplingBilinear2d",
+    "UpsamplingNearest2d",
 ]
 
 
@@ -115,3 +119,15 @@ class Upsample(
     recompute_scale_factor=None,
 ):
     """The input at more positions: the nearest number or, mode "(bi)linear", a mean of two."""
+
+
+class UpsamplingNearest2d(Formula, function="interpolate", size=None, scale_factor=None):
+    """An image at more positions, each with the nearest number."""
+
+
+class UpsamplingBilinear2d(Formula, function="interpolate", size=None, scale_factor=None):
+    """An image at more positions, linear between the old ones; the corners stay where they are."""
+
+    def forward(self, input: Tensor) -> Tensor:
+        """input : (N, C, H, W) -> (N, C, H', W')."""
+        return F.interpolate(input, self.size, self.scale_factor, "bilinear", align_corners=True)

@@ -9,7 +9,7 @@ from minidl.device import array_module
 from minidl.errors import ShapeError
 from minidl.nn import functional as F
 from minidl.nn import init
-from minidl.nn.module import Module, empty_parameter
+from minidl.nn.module import Module, empty_parameter, not_offered
 from minidl.tape import tie
 from minidl.tensor import Tensor
 
@@ -44,8 +44,7 @@ class _Recurrent(Module):
     ) -> None:
         super().__init__()
         who = type(self).__name__
-        if proj_size:
-            raise NotImplementedError(f"{who}: proj_size is not offered")
+        not_offered(who, proj_size=proj_size or None)
         if hidden_size < 1 or num_layers < 1:
             raise ValueError(
                 f"{who}: hidden_size is {hidden_size}, num_layers {num_layers}; "
@@ -205,7 +204,6 @@ class LSTM(_Recurrent):
     For layer k, and with `_reverse` at the end of the name for the second direction:
     weight_ih_l{k} : (gates · H, inputs); weight_hh_l{k} : (gates · H, H); bias_ih_l{k} and
     bias_hh_l{k} : (gates · H,); uniform in ±1/√H. proj_size is not offered (NotImplementedError).
-
     """
 
     _gates = 4
@@ -261,13 +259,17 @@ class _Cell(Module):
     def _weights(self) -> tuple[Any, ...]:
         return self.weight_ih, self.weight_hh, self.bias_ih, self.bias_hh
 
-    def _zero(self, x: Tensor) -> Tensor:
-        """The state before the first step."""
+    def _states(self, x: Tensor, given: tuple[Tensor | None, ...]) -> tuple[Tensor, ...]:
+        """The states before the step, zero in place of None."""
+        who = type(self).__name__
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
-            raise ShapeError(
-                f"{type(self).__name__}: x has shape {x.shape}, expected (N, {self.input_size})"
-            )
-        return tie(array_module(x.data).zeros((*x.shape[:-1], self.hidden_size), x.dtype), None)
+            raise ShapeError(f"{who}: x has shape {x.shape}, expected (N, {self.input_size})")
+        expected = (*x.shape[:-1], self.hidden_size)
+        for s in given:
+            if s is not None and s.shape != expected:
+                raise ShapeError(f"{who}: hx has shape {s.shape}, expected {expected}")
+        zero = tie(array_module(x.data).zeros(expected, x.dtype), None)
+        return tuple([zero if s is None else s for s in given])
 
     def extra_repr(self) -> str:
         """The sizes."""
@@ -295,9 +297,8 @@ class RNNCell(_Cell):
 
     def forward(self, x: Tensor, hx: Tensor | None = None) -> Tensor:
         """x : (N, I) or (I,), hx : (N, H) or None for zeros -> (N, H)."""
-        zero = self._zero(x)
         cell = ops.rnn_tanh_cell if self.nonlinearity == "tanh" else ops.rnn_relu_cell
-        return cell(x, zero if hx is None else hx, *self._weights())
+        return cell(x, *self._states(x, (hx,)), *self._weights())
 
 
 class LSTMCell(_Cell):
@@ -307,8 +308,8 @@ class LSTMCell(_Cell):
 
     def forward(self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """x : (N, I) or (I,), hx : (h, c), each (N, H), or None for zeros -> (h', c')."""
-        zero = self._zero(x)
-        return ops.lstm_cell(x, (zero, zero) if hx is None else hx, *self._weights())
+        h, c = (None, None) if hx is None else hx
+        return ops.lstm_cell(x, self._states(x, (h, c)), *self._weights())
 
 
 class GRUCell(_Cell):
@@ -318,5 +319,4 @@ class GRUCell(_Cell):
 
     def forward(self, x: Tensor, hx: Tensor | None = None) -> Tensor:
         """x : (N, I) or (I,), hx : (N, H) or None for zeros -> (N, H)."""
-        zero = self._zero(x)
-        return ops.gru_cell(x, zero if hx is None else hx, *self._weights())
+        return ops.gru_cell(x, *self._states(x, (hx,)), *self._weights())

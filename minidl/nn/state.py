@@ -4,6 +4,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from minidl.conversion import as_array
 from minidl.creation import from_dlpack
 from minidl.device import device_of, is_array, to_device
@@ -50,9 +52,8 @@ def load_into(
             f"load_state_dict: the state does not fit {who}:\n  " + "\n  ".join(problems)
         )
     for name, array in ready.items():
-        data = own[name].data
-        data[...] = to_device(array, device_of(data))
-        touch(data)
+        own[name].data[...] = array
+        touch(own[name].data)
     return IncompatibleKeys(missing, unexpected)
 
 
@@ -71,19 +72,22 @@ def _unexpected(names: list[str], missing: list[str], state: Mapping[str, Any]) 
 
 
 def _fitting(value: Any, target: Any) -> Any:
-    """The value as an array that may be copied into `target`; raises with the reason if none."""
+    """The value as an array of `target`'s shape, dtype and device; raises with the reason if none.
+
+    A float too large for the dtype becomes infinite, as in PyTorch.
+    """
     array = _array(value)
     if array.shape != target.shape:
         raise ValueError(f"has shape {array.shape}, the module's is {target.shape}")
     if array.dtype.kind != target.dtype.kind:
         raise ValueError(f"is {array.dtype}, the module's is {target.dtype}")
-    if array.dtype.kind != "f" and array.dtype != target.dtype:
-        converted = array.astype(target.dtype)
-        if (converted != array).any():
-            raise ValueError(f"is {array.dtype} and does not fit into {target.dtype}")
+    with np.errstate(over="ignore"):
+        converted = array.astype(target.dtype, copy=False)
+    if array.dtype.kind != "f" and (converted != array).any():
+        raise ValueError(f"is {array.dtype} and does not fit into {target.dtype}")
     if not getattr(target.flags, "writeable", True):
         raise ValueError("cannot be loaded: the module's memory is read-only")
-    return array
+    return to_device(converted, device_of(target))
 
 
 def _array(value: Any) -> Any:

@@ -14,7 +14,7 @@ from minidl.nn.convolution import _Conv, _ConvTranspose
 from minidl.nn.linear import Bilinear, Linear
 from minidl.nn.module import Module
 from minidl.nn.recurrent import _Cell, _Recurrent
-from minidl.tape import TensorBase, set_recording, tie
+from minidl.tape import TensorBase, set_recording, tie, touch
 from minidl.tensor import Tensor
 
 __all__ = ["Row", "Summary", "summary"]
@@ -98,8 +98,9 @@ def summary(
         zeros of `dtype` (default: that of the model's first parameter)
     options : further arguments of the model by name
 
-    It runs in evaluation mode, unrecorded. Modules that hold others are not listed; a layer that
-    is called twice is listed twice, its parameters counted once.
+    It runs in evaluation mode, unrecorded. Modules that hold others are not listed, and parameters
+    of their own count in the total only; a layer that is called twice is listed twice, its
+    parameters counted once.
 
     Examples
     --------
@@ -133,6 +134,9 @@ def summary(
         )
 
     training = {m: m.training for m in model.modules()}
+    buffers = [
+        (m, name, t, t.data.copy()) for m in model.modules() for name, t in m._own_buffers()
+    ]
     hooks = {m: m._hooks for m in layers}
     handles = [m.register_forward_hook(note) for m in layers]
     streams = random.get_state()
@@ -147,6 +151,11 @@ def summary(
             m._hooks = before
         for m, mode in training.items():
             m.training = mode
+        for m, name, t, values in buffers:
+            object.__setattr__(m, name, t)
+            if (t.data != values).any():
+                t.data[...] = values
+                touch(t.data)
         random.set_state(streams)
     parameters = list(model.parameters())
     result.parameters = sum(p.numel() for p in parameters)

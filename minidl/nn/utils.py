@@ -1,6 +1,5 @@
 """Gradients of many parameters: clipped together; parameters as one vector and back."""
 
-import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,32 +31,31 @@ def clip_grad_norm_(
     norm_type : the order of the norm, inf for the largest absolute value
     error_if_nonfinite : raise RuntimeError if the norm is infinite or NaN
 
-    The factor is min(1, max_norm / (norm + 1e-6)). Returns the norm before. Pascanu et al. 2013.
+    The factor is min(1, max_norm / (norm + 1e-6)); where the norm is infinite or NaN, what comes of
+    it is NaN, as in PyTorch. Returns the norm before. Pascanu et al. 2013.
     """
     parameters = _with_gradients(parameters)
     if not parameters:
         return tie(np.zeros((), "float32"), None)
     gradients = [p.grad.data for p in parameters]
     xp = array_module(gradients[0])
-    order = float(norm_type)
-    parts = xp.stack([_norm(xp, g, order).astype(gradients[0].dtype) for g in gradients])
-    total = _norm(xp, parts, order)
-    if error_if_nonfinite and not bool(xp.isfinite(total)):
-        raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {float(total)}")
-    factor = xp.minimum(max_norm / (total + 1e-6), 1.0)
-    for p in parameters:  # new arrays: two parameters may share the memory of their gradients
-        p.grad = tie(p.grad.data * factor.astype(p.grad.dtype), None)
+    with np.errstate(all="ignore"):
+        parts = xp.stack([_norm(g, norm_type).astype(gradients[0].dtype) for g in gradients])
+        total = _norm(parts, norm_type)
+        if error_if_nonfinite and not bool(xp.isfinite(total)):
+            raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {float(total)}")
+        factor = xp.minimum(max_norm / (total + 1e-6), 1.0)
+        for p in parameters:  # new arrays: two parameters may share the memory of their gradients
+            p.grad = tie(p.grad.data * factor.astype(p.grad.dtype), None)
     return tie(xp.asarray(total), None)
 
 
-def _norm(xp: Any, x: Any, order: float) -> Any:
-    """The norm of all elements of an array, which may be empty."""
-    size = abs(x)
-    if order == math.inf:
-        return size.max() if x.size else x.sum()
-    if order == 2:
-        return xp.sqrt((size * size).sum())
-    return (size**order).sum() ** (1 / order)
+def _norm(x: Any, order: float) -> Any:
+    """The norm of all elements of an array, which may be empty; float16 is summed as float32."""
+    if not x.size:
+        return x.sum()
+    wide = x.astype("float32") if x.dtype == "float16" else x
+    return ops.norm(wide, float(order)).astype(x.dtype)
 
 
 def clip_grad_value_(parameters: Iterable[Tensor] | Tensor, clip_value: float) -> None:

@@ -87,7 +87,7 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
 
 def _by_channel(weight: Any, ndim: int) -> Any:
     """The weight in a shape that broadcasts along axis 1 of `ndim` axes."""
-    return reshape(weight, (-1,) + (1,) * max(ndim - 2, 0))
+    return reshape(weight, (-1,) + (1,) * max(ndim - 2, 0) if ndim else ())
 
 
 @op(

@@ -197,7 +197,9 @@ def pow(x: Any, y: Any) -> Any:
 
 @op(x=lambda g, x: g * (2 * x), elementwise=True, formula="x * x")
 def square(x: Any) -> Any:
-    """x * x."""
+    """x * x; truth values become whole numbers (int64)."""
+    if x.dtype.kind == "b":
+        x = x.astype("int64")
     return x * x
 
 
@@ -352,6 +354,8 @@ def abs(x: Any) -> Any:
 )
 def sign(x: Any) -> Any:
     """The sign of x: -1, 0 or 1; of NaN 0, as in PyTorch."""
+    if x.dtype.kind == "b":
+        return x.copy()
     xp = array_module(x)
     return xp.sign(x) if x.dtype.kind != "f" else xp.where(x == x, xp.sign(x), 0)
 

@@ -16,7 +16,7 @@ from minidl.ops.indexing import gather
 from minidl.ops.losses import alike, raw, reduced
 from minidl.ops.reduction import sum
 from minidl.ops.shape import reshape
-from minidl.tape import Kept, composite, op
+from minidl.tape import Kept, composite, mode, op
 
 __all__ = [
     "binary_cross_entropy",
@@ -53,6 +53,16 @@ def _check_labels(name: str, x: Any, target: Any, weight: Any, ignore_index: int
             f"{name}: target holds class {int(target[stray][0])}, but the input has {classes} "
             f"classes (0 to {classes - 1})"
         )
+
+
+def _constant(name: str, weight: Any) -> Any:
+    """The array of the weights of the classes, by which there is no derivative, as in PyTorch."""
+    if mode.recording and getattr(weight, "requires_grad", False):
+        raise NotImplementedError(
+            f"{name}: there is no derivative with respect to 'weight'; pass weight.detach() to "
+            "hold it constant"
+        )
+    return raw(weight)
 
 
 def _shares(target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any]:
@@ -166,7 +176,7 @@ def cross_entropy(
         return reshape(loss, ()) if reduction == "none" else loss
     if target.dtype.kind == "f":
         return _cross_entropy_of_probabilities(input, target, weight, reduction, label_smoothing)
-    labels, weight = raw(target), raw(weight)
+    labels, weight = raw(target), _constant("cross_entropy", weight)
     _check_labels("cross_entropy", input, labels, weight, ignore_index)
     loss = label_cross_entropy(input, labels, weight, ignore_index)
     _, counts, share = _shares(labels, weight, ignore_index)
@@ -220,7 +230,7 @@ def nll_loss(
     _checks.choice("nll_loss", "reduction", reduction, "none", "mean", "sum")
     if len(input.shape) < 1:
         raise ShapeError("nll_loss: input has no axes, expected (N, C, …) or (C,)")
-    labels, weight = raw(target), raw(weight)
+    labels, weight = raw(target), _constant("nll_loss", weight)
     if len(input.shape) == 1:
         loss = nll_loss(
             reshape(input, (1, -1)), labels.reshape(1, *labels.shape), weight, ignore_index,

@@ -111,6 +111,8 @@ def isclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: b
 
     equal_nan : whether NaN is close to NaN
     """
+    if getattr(x, "dtype", None) == getattr(y, "dtype", "bool") == "bool":
+        return eq(x, y)  # truth values have no difference
     with np.errstate(all="ignore"):
         distance = abs(x - y)
         close = (x == y) | (isfinite(distance) & (distance <= atol + abs(rtol * y)))
@@ -118,8 +120,8 @@ def isclose(x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: b
 
 
 def allclose(
-    x: Any, y: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
+    input: Any, other: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False
 ) -> bool:
     """Whether all elements are close, as a Python bool; see `isclose`."""
-    close = isclose(x, y, rtol, atol, equal_nan)
+    close = isclose(input, other, rtol, atol, equal_nan)
     return bool((close.data if isinstance(close, TensorBase) else close).all())

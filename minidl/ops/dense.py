@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 import minidl_kernels as kernels
+from minidl.device import array_module
 from minidl.errors import ShapeError
 from minidl.ops import _checks
 from minidl.ops.arithmetic import where
@@ -49,27 +50,28 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     return out.reshape(*x.shape[:-1], outs)
 
 
-@composite(formula="out[o] = x1 @ weight[o] @ x2 + bias[o]")
-def bilinear(x1: Any, x2: Any, weight: Any, bias: Any = None) -> Any:
-    """A product of x1 and x2 for each output, each with its own matrix between.
+@composite(formula="out[o] = input1 @ weight[o] @ input2 + bias[o]")
+def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
+    """A product of input1 and input2 for each output, each with its own matrix between.
 
-    x1 : (*, I), x2 : (*, J), weight : (O, I, J), bias : (O,) or None -> (*, O)
+    input1 : (*, I), input2 : (*, J), weight : (O, I, J), bias : (O,) or None -> (*, O)
     Raises ShapeError if the sizes do not fit.
     """
     _checks.rank("bilinear", "weight", weight, 3, meaning="(out, in1, in2)")
     outs, ins1, ins2 = weight.shape
-    lead = x1.shape[:-1]
-    if tuple(x1.shape) != (*lead, ins1) or tuple(x2.shape) != (*lead, ins2):
+    lead = input1.shape[:-1]
+    if tuple(input1.shape) != (*lead, ins1) or tuple(input2.shape) != (*lead, ins2):
         raise ShapeError(
-            f"bilinear: x1 has shape {tuple(x1.shape)}, x2 {tuple(x2.shape)}, expected the same "
-            f"axes and then {ins1} and {ins2}, as weight {tuple(weight.shape)} has"
+            f"bilinear: input1 has shape {tuple(input1.shape)}, input2 {tuple(input2.shape)}, "
+            f"expected the same axes and then {ins1} and {ins2}, as weight {tuple(weight.shape)} "
+            "has"
         )
     if bias is not None and tuple(bias.shape) != (outs,):
         raise ShapeError(f"bilinear: bias has shape {tuple(bias.shape)}, expected ({outs},)")
     count = math.prod(lead)
     matrix = reshape(permute(weight, (1, 0, 2)), (ins1, outs * ins2))
-    rows = reshape(matmul(reshape(x1, (count, ins1)), matrix), (count, outs, ins2))
-    out = reshape(matmul(rows, reshape(x2, (count, ins2, 1))), (*lead, outs))
+    rows = reshape(matmul(reshape(input1, (count, ins1)), matrix), (count, outs, ins2))
+    out = reshape(matmul(rows, reshape(input2, (count, ins2, 1))), (*lead, outs))
     return out if bias is None else out + bias
 
 
@@ -139,4 +141,6 @@ def rows_added(g: Any, index: Any, rows: int) -> Any:
     g : (*, D), index : (*) from 0 to rows - 1 -> (rows, D)
     """
     _check_rows("rows_added", index, rows)
+    if not g.size:
+        return array_module(g).zeros((rows, g.shape[-1]), g.dtype)
     return kernels.index_add(_flat(g), index.reshape(-1), rows)

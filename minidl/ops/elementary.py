@@ -295,17 +295,17 @@ def _distance(x: Any, y: Any) -> Any:
 
 
 @op(
-    y=lambda g, y, x: g * (x / _distance(x, y)),
-    x=lambda g, y, x: g * (-y / _distance(x, y)),
+    input=lambda g, input, other: g * (other / _distance(input, other)),
+    other=lambda g, input, other: g * (-input / _distance(input, other)),
     elementwise=True,
     floats=True,
     quiet=True,
-    formula="the angle from the first axis to the point (x, y), in (-pi, pi]",
-    kink="0 at x = y = 0",
+    formula="the angle from the first axis to the point (other, input), in (-pi, pi]",
+    kink="0 at input = other = 0",
 )
-def atan2(y: Any, x: Any) -> Any:
-    """The angle whose tangent is y / x, in the quadrant of the point (x, y)."""
-    return module_of(x, y).arctan2(y, x)
+def atan2(input: Any, other: Any) -> Any:
+    """The angle whose tangent is input / other, in the quadrant of the point (other, input)."""
+    return module_of(input, other).arctan2(input, other)
 
 
 # ---- hyperbolic functions -----------------------------------------------------------------------

@@ -111,10 +111,10 @@ def mv(x: Any, y: Any) -> Any:
     return _product("mv", x, y, 2, 1)
 
 
-@composite(formula="sum of x * y")
-def dot(x: Any, y: Any) -> Any:
+@composite(formula="sum of x * tensor")
+def dot(x: Any, tensor: Any) -> Any:
     """The inner product of two vectors of one length; ShapeError for anything else."""
-    return _product("dot", x, y, 1, 1)
+    return _product("dot", x, tensor, 1, 1)
 
 
 @composite(formula="x_i * y_j")

@@ -66,19 +66,35 @@ def alike(name: str, **arguments: Any) -> None:
 # ---- numbers ------------------------------------------------------------------------------------
 
 
-@composite(formula="(input - target)²")
-def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """The squared error. Raises ShapeError unless the shapes are equal."""
+def _weighted(name: str, input: Any, loss: Any, reduction: str, weight: Any) -> Any:
+    """As `reduced`, of the loss times `weight`; the mean divides by the sum of the weights."""
+    if weight is None:
+        return reduced(name, loss, reduction)
+    alike(name, input=input, weight=weight)
+    if reduction == "mean":
+        return sum(loss * weight) / sum(weight)
+    return reduced(name, loss * weight, reduction)
+
+
+@composite(formula="weight (input - target)²")
+def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
+    """The squared error. Raises ShapeError unless the shapes are equal.
+
+    weight : None, or of that shape; the mean then divides by the sum of the weights
+    """
     alike("mse_loss", input=input, target=target)
     d = input - target
-    return reduced("mse_loss", d * d, reduction)
+    return _weighted("mse_loss", input, d * d, reduction, weight)
 
 
-@composite(formula="|input - target|", kink="at input == target: 0")
-def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
-    """The absolute error. Raises ShapeError unless the shapes are equal."""
+@composite(formula="weight |input - target|", kink="at input == target: 0")
+def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
+    """The absolute error. Raises ShapeError unless the shapes are equal.
+
+    weight : as in `mse_loss`
+    """
     alike("l1_loss", input=input, target=target)
-    return reduced("l1_loss", abs(input - target), reduction)
+    return _weighted("l1_loss", input, abs(input - target), reduction, weight)
 
 
 @composite(formula="d² / (2 beta) where d = |input - target| < beta, else d - beta / 2")
@@ -96,9 +112,15 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     return reduced("smooth_l1_loss", loss, reduction)
 
 
-@composite(formula="d² / 2 where d = |input - target| <= delta, else delta (d - delta / 2)")
-def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
+@composite(
+    formula="weight d² / 2 where d = |input - target| <= delta, else weight delta (d - delta / 2)"
+)
+def huber_loss(
+    input: Any, target: Any, reduction: str = "mean", delta: float = 1.0, weight: Any = None
+) -> Any:
     """The squared error, halved, that goes on as a straight line where it exceeds `delta`.
+
+    weight : None, or of the same shape; unlike in `mse_loss` the mean divides by the count
 
     Raises ShapeError unless the shapes are equal, ValueError unless delta is positive.
     Source: Huber (1964), doi:10.1214/aoms/1177703732.
@@ -108,6 +130,9 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
         raise ValueError(f"huber_loss: delta is {delta}, expected more than 0")
     d = abs(input - target)
     loss = where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta)
+    if weight is not None:
+        alike("huber_loss", input=input, weight=weight)
+        loss = loss * weight
     return reduced("huber_loss", loss, reduction)
 
 

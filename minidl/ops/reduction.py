@@ -102,13 +102,10 @@ def sum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) ->
     quiet=True,
     formula="sum of the elements of x along dim that are not NaN",
 )
-def nansum(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
-    """The sum of x along `dim` with NaN counted as 0; a NaN gets the gradient 0."""
-    axes = _checks.axes("nansum", dim, x.ndim)
-    if x.dtype.kind != "f":
-        return x.sum(axis=axes, keepdims=keepdim, dtype="int64")
-    kept = _wide(array_module(x).where(x != x, 0, x))
-    return _narrow(kept.sum(axis=axes, keepdims=keepdim), x)
+def nansum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+    """The sum of x along `dim` with NaN counted as 0, a NaN gets the gradient 0; see `sum`."""
+    kept = x if x.dtype.kind != "f" else array_module(x).where(x != x, 0, x)
+    return sum(kept, dim, keepdim, dtype=dtype)
 
 
 @op(
@@ -120,11 +117,16 @@ def nansum(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     formula="sum of x along dim / number of elements",
     domain="at least one element; NaN of none",
 )
-def mean(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def mean(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
     """The mean of x along `dim`: an int, a tuple of them, or None for all axes.
 
-    x : a float tensor (DtypeError otherwise); float16 is added up in float32
+    x : floats; float16 is added up in float32
+    dtype : the float dtype that x is brought to first, and that of the result
+
+    Raises DtypeError unless x, or `dtype`, is of floats.
     """
+    if dtype is not None:
+        x = x.astype(as_dtype(dtype))
     _checks.floating("mean", "x", x)
     axes = _checks.axes("mean", dim, x.ndim)
     total = _wide(x).sum(axis=axes, keepdims=keepdim)
@@ -302,17 +304,22 @@ def _norm_dx(g: Any, x: Any, out: Any, p: Any, dim: Any, keepdim: bool) -> Any:
     formula="(sum of |x|^p along dim)^(1/p)",
     kink="x = 0: derivative 0; p = inf, -inf: ties share the gradient evenly",
 )
-def norm(x: Any, p: Any = 2.0, dim: Any = None, keepdim: bool = False) -> Any:
+def norm(
+    x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None
+) -> Any:
     """The p-norm of x along `dim`, of all its elements taken as one vector by default.
 
     p : any number; inf or -inf: the largest or smallest |x|; 0: how many are not zero; "fro": 2
     dim : an int, a tuple of them, or None for all axes
+    dtype : the float dtype that x is brought to first, and that of the result
     Raises DtypeError unless x is of floats, ShapeError where inf or p < 0 finds no element.
     """
     if p == "nuc":
         raise NotImplementedError("norm: p='nuc', the nuclear norm, is not offered")
     if isinstance(p, str) and p != "fro":
         raise ValueError(f"norm: p is {p!r}, expected a number or 'fro'")
+    if dtype is not None:
+        x = x.astype(as_dtype(dtype))
     _checks.floating("norm", "x", x)
     negative = p != "fro" and (p < 0 or p == math.inf)
     axes = nonempty("norm", x, dim) if negative else _checks.axes("norm", dim, x.ndim)

@@ -101,15 +101,15 @@ def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     domain="at least one element",
     kink="without dim ties share the gradient evenly; along dim it goes to the first",
 )
-def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def max(x: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The largest element of x; or along an axis; or of two tensors.
 
     max(x) -> a tensor without axes
     max(x, dim, keepdim) -> (values, indices), of ties the first; see `amax` for several axes
     max(x, other) -> `maximum(x, other)`
     """
-    if hasattr(dim, "dtype"):
-        return maximum(x, dim)
+    if other is not None or hasattr(dim, "dtype"):
+        return maximum(x, dim if other is None else other)
     if dim is None:
         return amax(x, None, keepdim)
     return _ordered(x, argmax(x, dim, True), dim, keepdim)
@@ -120,10 +120,10 @@ def max(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     domain="at least one element",
     kink="without dim ties share the gradient evenly; along dim it goes to the first",
 )
-def min(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
+def min(x: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The smallest element of x; or along an axis; or of two tensors. See `max`."""
-    if hasattr(dim, "dtype"):
-        return minimum(x, dim)
+    if other is not None or hasattr(dim, "dtype"):
+        return minimum(x, dim if other is None else other)
     if dim is None:
         return amin(x, None, keepdim)
     return _ordered(x, argmin(x, dim, True), dim, keepdim)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from minidl.creation import tensor
+from minidl.device import device_of, to_device
 from minidl.errors import FormatError
 from minidl.tape import tie, touch
 from minidl.tensor import Tensor
@@ -68,7 +69,7 @@ class ExponentialMovingAverage:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Resume where `state_dict` was taken. Raises FormatError where the shapes differ."""
         try:
-            averages = [tensor(a).data for a in state["averages"]]
+            averages = [tensor(a, device="cpu").data for a in state["averages"]]
             decay, count = float(state["decay"]), int(state["num_updates"])
         except (KeyError, TypeError, ValueError) as error:
             raise FormatError(f"ExponentialMovingAverage: not its state ({error})") from None
@@ -76,5 +77,5 @@ class ExponentialMovingAverage:
         if shapes != mine:
             raise FormatError(f"ExponentialMovingAverage: shapes {shapes}, expected {mine}")
         for mine_, loaded in zip(self.averages, averages, strict=True):
-            mine_[...] = loaded
+            mine_[...] = to_device(loaded, device_of(mine_))
         self.decay, self.num_updates = decay, count

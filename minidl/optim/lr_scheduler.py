@@ -30,17 +30,29 @@ __all__ = [
 ]
 
 
+def _checked(who: str, optimizer: Any, **counts: int) -> Optimizer:
+    """The optimizer. Raises TypeError if it is none, ValueError for counts that are not positive."""
+    if not isinstance(optimizer, Optimizer):
+        raise TypeError(f"{who}: {type(optimizer).__name__} is no Optimizer")
+    for name, count in counts.items():
+        if count <= 0:
+            raise ValueError(f"{who}: {name} is {count}, expected more than 0")
+    return optimizer
+
+
 class LRScheduler:
     """Sets the learning rate of each group to `lr_at(t, base)` after each `step()`.
 
     optimizer : its groups' `lr` when the schedule is made are the base rates
     last_epoch : the count of steps done before; -1 starts anew
+
+    As a rate is a function of the count, of two schedules for one optimiser the last to step
+    decides (PyTorch's multiply): put them one after another with `SequentialLR`, or multiply in a
+    `LambdaLR`.
     """
 
     def __init__(self, optimizer: Optimizer, last_epoch: int = -1) -> None:
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"{type(self).__name__}: {type(optimizer).__name__} is no Optimizer")
-        self.optimizer = optimizer
+        self.optimizer = _checked(type(self).__name__, optimizer)
         for i, group in enumerate(optimizer.param_groups):
             if last_epoch == -1:
                 group.setdefault("initial_lr", group["lr"])
@@ -49,7 +61,7 @@ class LRScheduler:
                     f"{type(self).__name__}: group {i} has no 'initial_lr' to resume from"
                 )
         self.base_lrs = [float(group["initial_lr"]) for group in optimizer.param_groups]
-        self.last_epoch = last_epoch
+        self.last_epoch: float = last_epoch
         self.step()
 
     def factor(self, t: float) -> float:
@@ -84,11 +96,14 @@ class LRScheduler:
         mine = self.state_dict()
         if not isinstance(state, dict) or state.keys() != mine.keys():
             raise FormatError(f"{type(self).__name__}: expected a state with {sorted(mine)}")
-        if len(state["base_lrs"]) != len(self.base_lrs):
+        try:
+            count, base_lrs = state["last_epoch"] + 0, [float(base) for base in state["base_lrs"]]
+        except (TypeError, ValueError) as error:
+            raise FormatError(f"{type(self).__name__}: not its state ({error})") from None
+        if len(base_lrs) != len(self.base_lrs):
             raise FormatError(f"{type(self).__name__}: the state has another number of groups")
-        for name, value in state.items():
-            setattr(self, name, value)
-        self._set(self.last_epoch)
+        self.last_epoch, self.base_lrs = count, base_lrs
+        self._set(count)
 
 
 class LambdaLR(LRScheduler):
@@ -117,6 +132,7 @@ class StepLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, step_size: int, gamma: float = 0.1, last_epoch: int = -1
     ) -> None:
+        _checked("StepLR", optimizer, step_size=step_size)
         self.step_size, self.gamma = step_size, gamma
         super().__init__(optimizer, last_epoch)
 
@@ -173,6 +189,7 @@ class LinearLR(LRScheduler):
     ) -> None:
         if not 0 < start_factor <= 1 or not 0 <= end_factor <= 1:
             raise ValueError("LinearLR: the factors must lie in (0, 1] and [0, 1]")
+        _checked("LinearLR", optimizer, total_iters=total_iters)
         self.start_factor, self.end_factor = start_factor, end_factor
         self.total_iters = total_iters
         super().__init__(optimizer, last_epoch)
@@ -202,6 +219,7 @@ class CosineAnnealingLR(LRScheduler):
     def __init__(
         self, optimizer: Optimizer, T_max: int, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
+        _checked("CosineAnnealingLR", optimizer, T_max=T_max)
         self.T_max, self.eta_min = T_max, eta_min
         super().__init__(optimizer, last_epoch)
 
@@ -212,7 +230,8 @@ class CosineAnnealingLR(LRScheduler):
 class CosineAnnealingWarmRestarts(LRScheduler):
     """The cosine over T_0 steps, started again, each time T_mult times as long.
 
-    Loshchilov and Hutter 2016, arXiv 1608.03983. `step(t)` sets a count, which may be a fraction.
+    Loshchilov and Hutter 2016, arXiv 1608.03983. `step(t)` sets the count `last_epoch`, which may
+    be a fraction; a plain `step()` goes on from there.
     """
 
     def __init__(
@@ -234,7 +253,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         if now < 0:
             raise ValueError(f"CosineAnnealingWarmRestarts: epoch is {now}, expected at least 0")
         self._set(now)
-        self.last_epoch = math.floor(now) if epoch is not None else int(now)
+        self.last_epoch = now
 
     def lr_at(self, t: float, base: float, group: int) -> float:
         length: float = self.T_0
@@ -288,12 +307,10 @@ class OneCycleLR(LRScheduler):
         tops = list(max_lr) if isinstance(max_lr, Sequence) else [max_lr] * count
         if len(tops) != count:
             raise ValueError(f"OneCycleLR: {len(tops)} values of max_lr for {count} groups")
-        up = float(pct_start * total_steps) - 1
-        ends = [up, total_steps - 1.0]
+        self.ends = [pct_start * total_steps - 1, total_steps - 1.0]
         if three_phase:
-            ends = [up, 2 * up + 0.0, total_steps - 1.0]
-            ends[1] = float(2 * pct_start * total_steps) - 2
-        self.ends, self.momentum_range = ends, (base_momentum, max_momentum)
+            self.ends.insert(1, 2 * pct_start * total_steps - 2)
+        self.momentum_range = (base_momentum, max_momentum)
         self.cycle_momentum = cycle_momentum
         self.levels: list[list[float]] = []
         for group, top in zip(optimizer.param_groups, tops, strict=True):
@@ -340,7 +357,10 @@ class OneCycleLR(LRScheduler):
 
 
 class SequentialLR(LRScheduler):
-    """One schedule after another; each counts its own steps from its milestone on."""
+    """One schedule after another; each counts its own steps from its milestone on.
+
+    The count is the whole state: the schedules follow from it.
+    """
 
     def __init__(
         self,
@@ -365,10 +385,6 @@ class SequentialLR(LRScheduler):
         scheduler = self.schedulers[which]
         scheduler.last_epoch = int(t - begin)
         scheduler._set(t - begin)
-
-    def state_dict(self) -> dict[str, Any]:
-        """What is needed to resume; the schedules follow from the count."""
-        return super().state_dict()
 
 
 class WarmupLR(SequentialLR):
@@ -415,11 +431,12 @@ class ReduceLROnPlateau:
             raise ValueError(f"ReduceLROnPlateau: factor is {factor}, expected less than 1")
         if mode not in ("min", "max") or threshold_mode not in ("rel", "abs"):
             raise ValueError("ReduceLROnPlateau: mode is min or max, threshold_mode rel or abs")
+        self.optimizer = _checked("ReduceLROnPlateau", optimizer)
         count = len(optimizer.param_groups)
         self.min_lrs = list(min_lr) if isinstance(min_lr, Sequence) else [min_lr] * count
         if len(self.min_lrs) != count:
             raise ValueError(f"ReduceLROnPlateau: {len(self.min_lrs)} of min_lr, {count} groups")
-        self.optimizer, self.mode, self.threshold_mode = optimizer, mode, threshold_mode
+        self.mode, self.threshold_mode = mode, threshold_mode
         self.drop, self.patience, self.threshold = factor, patience, threshold
         self.cooldown, self.eps = cooldown, eps
         self.best = math.inf if mode == "min" else -math.inf

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from minidl.creation import tensor
+from minidl.device import array_module
 from minidl.errors import FormatError, ShapeError
 from minidl.tape import set_recording, tie, touch
 from minidl.tensor import Tensor
@@ -63,7 +64,7 @@ class Optimizer:
                 if set_to_none:
                     p.grad = None
                 elif p.grad is not None:
-                    p.grad = tie(p.grad.data * 0, None)
+                    p.grad = tie(array_module(p.grad.data).zeros_like(p.grad.data), None)
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update every parameter that has a gradient.
@@ -120,9 +121,10 @@ class Optimizer:
         Raises FormatError if the groups, their sizes, or the shapes of the state do not fit.
         """
         try:
-            groups, values = list(state["param_groups"]), dict(state["state"])
+            groups = [dict(g) for g in state["param_groups"]]
+            values = {int(number): dict(entries) for number, entries in state["state"].items()}
             sizes = [len(g["params"]) for g in groups]
-        except (KeyError, TypeError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise FormatError(f"optimizer: this is no optimiser's state ({error})") from None
         mine = [len(g["params"]) for g in self.param_groups]
         if sizes != mine:
@@ -137,7 +139,6 @@ class Optimizer:
         }
         loaded: dict[Tensor, dict[str, Any]] = {}
         for number, entries in values.items():
-            number = int(number)
             if number not in params:
                 raise FormatError(f"optimizer: the state names parameter {number}; there is none")
             p = params[number]
@@ -164,6 +165,19 @@ def _entry(name: str, value: Any, p: Tensor) -> Any:
     if data.shape != p.shape:
         raise FormatError(f"optimizer: {name} has shape {data.shape}, its parameter {p.shape}")
     return data.astype(p.dtype)
+
+
+_HINTS = frozenset({"foreach", "fused", "capturable"})  # how PyTorch computes, not what
+
+
+def ignored(name: str, options: dict[str, Any]) -> None:
+    """Let pass PyTorch's hints on how to compute. Raises for other options that are not offered."""
+    for option, value in options.items():
+        if option == "differentiable":
+            if value:
+                raise NotImplementedError(f"{name}: differentiable is not offered")
+        elif option not in _HINTS:
+            raise TypeError(f"{name}: there is no option {option!r}")
 
 
 def check(name: str, **limits: tuple[float, float, float]) -> None:

@@ -1,7 +1,8 @@
 """The optimisers, each with its formula; p is a parameter, g its gradient, t counts the steps.
 
 The arithmetic is PyTorch's, in its order, so the same gradients give the same parameters. With
-`weight_decay` λ the gradient is g + λ p, except where decay is decoupled from it.
+`weight_decay` λ the gradient is g + λ p, except where decay is decoupled from it. PyTorch's hints
+foreach, fused and capturable are taken and change nothing.
 """
 
 import math
@@ -10,7 +11,7 @@ from typing import Any
 
 import minidl_kernels as kernels
 from minidl.device import array_module
-from minidl.optim.optimizer import Optimizer, check
+from minidl.optim.optimizer import Optimizer, check, ignored
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "NAdam", "RMSprop"]
 
@@ -38,7 +39,9 @@ class SGD(Optimizer):
         nesterov: bool = False,
         *,
         maximize: bool = False,
+        **hints: Any,
     ) -> None:
+        ignored("SGD", hints)
         check("SGD", lr=(lr, 0, _MANY), momentum=(momentum, 0, _MANY))
         check("SGD", weight_decay=(weight_decay, 0, _MANY))
         if nesterov and (momentum <= 0 or dampening != 0):
@@ -76,8 +79,10 @@ class Adam(Optimizer):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        **hints: Any,
     ) -> None:
         name = type(self).__name__
+        ignored(name, hints)
         check(name, lr=(lr, 0, _MANY), eps=(eps, 0, _MANY), weight_decay=(weight_decay, 0, _MANY))
         check(name, beta1=(betas[0], 0, 1 - 1e-16), beta2=(betas[1], 0, 1 - 1e-16))
         options = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay}
@@ -115,8 +120,11 @@ class AdamW(Adam):
         amsgrad: bool = False,
         *,
         maximize: bool = False,
+        **hints: Any,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize)
+        super().__init__(
+            params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, **hints
+        )
 
 
 class NAdam(Optimizer):
@@ -138,7 +146,9 @@ class NAdam(Optimizer):
         decoupled_weight_decay: bool = False,
         *,
         maximize: bool = False,
+        **hints: Any,
     ) -> None:
+        ignored("NAdam", hints)
         check("NAdam", lr=(lr, 0, _MANY), eps=(eps, 0, _MANY))
         check("NAdam", beta1=(betas[0], 0, 1 - 1e-16), beta2=(betas[1], 0, 1 - 1e-16))
         check("NAdam", weight_decay=(weight_decay, 0, _MANY))
@@ -187,7 +197,9 @@ class RMSprop(Optimizer):
         centered: bool = False,
         *,
         maximize: bool = False,
+        **hints: Any,
     ) -> None:
+        ignored("RMSprop", hints)
         check("RMSprop", lr=(lr, 0, _MANY), eps=(eps, 0, _MANY), momentum=(momentum, 0, _MANY))
         check("RMSprop", alpha=(alpha, 0, _MANY), weight_decay=(weight_decay, 0, _MANY))
         options = {"lr": lr, "alpha": alpha, "eps": eps, "weight_decay": weight_decay}
@@ -238,7 +250,9 @@ class Adagrad(Optimizer):
         eps: float = 1e-10,
         *,
         maximize: bool = False,
+        **hints: Any,
     ) -> None:
+        ignored("Adagrad", hints)
         check("Adagrad", lr=(lr, 0, _MANY), lr_decay=(lr_decay, 0, _MANY), eps=(eps, 0, _MANY))
         check("Adagrad", weight_decay=(weight_decay, 0, _MANY))
         check("Adagrad", initial_accumulator_value=(initial_accumulator_value, 0, _MANY))
@@ -273,7 +287,9 @@ class Adadelta(Optimizer):
         weight_decay: float = 0.0,
         *,
         maximize: bool = False,
+        **hints: Any,
     ) -> None:
+        ignored("Adadelta", hints)
         check("Adadelta", lr=(lr, 0, _MANY), rho=(rho, 0, 1), eps=(eps, 0, _MANY))
         check("Adadelta", weight_decay=(weight_decay, 0, _MANY))
         options = {"lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay}

@@ -198,7 +198,7 @@ REFUSED = [
     (ShapeError, "linear: weight has shape", lambda t: ops.linear(t(X), t(W[0]))),
     (DtypeError, "x is float64, weight is float32", lambda t: ops.linear(
         t(X), t(W.astype("float32")))),
-    (ShapeError, "bilinear: x1 has shape", lambda t: ops.bilinear(
+    (ShapeError, "bilinear: input1 has shape", lambda t: ops.bilinear(
         t(X), t(X), t(np.ones((2, 3, 4))))),
     (ShapeError, "bilinear: bias has shape", lambda t: ops.bilinear(
         t(X), t(X), t(np.ones((2, 3, 3))), t(X[0]))),
