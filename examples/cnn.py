@@ -1,6 +1,6 @@
 """A convolutional network learns to tell clothes apart: Fashion-MNIST, 28x28 grey images.
 
-    python examples/cnn.py               10,000 images that come with the package, about 2 minutes
+    python examples/cnn.py               10,000 images that come with the package, about a minute
     python examples/cnn.py --full        all 60,000, with dropout, weight decay, one-cycle, flips
     python examples/cnn.py --full --recipe plain     all, trained as plainly as the small part
 
@@ -172,12 +172,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--full", action="store_true", help="all 60,000 + 10,000 images")
     parser.add_argument("--recipe", choices=RECIPES, help="default: plain; with --full: tuned")
-    parser.add_argument("--epochs", type=int, help="default: 5; with --full: 10")
+    parser.add_argument("--epochs", type=int, help="default: 8; with --full: 10")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
     options = parser.parse_args()
     if options.epochs is None:
-        options.epochs = 10 if options.full else 5
+        options.epochs = 10 if options.full else 8
     if options.epochs < 1:
         parser.error("--epochs must be at least 1")
     options.recipe = options.recipe or ("tuned" if options.full else "plain")

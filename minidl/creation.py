@@ -14,7 +14,6 @@ import numpy as np
 from minidl import random
 from minidl.conversion import as_array
 from minidl.device import (
-    array_module,
     cupy,
     current_device,
     device_of,
@@ -22,6 +21,7 @@ from minidl.device import (
     owner,
     to_device,
 )
+from minidl.device import empty_like as empty_in_layout
 from minidl.dtypes import DTYPES, as_dtype, get_default_dtype
 from minidl.errors import DtypeError, ShapeError
 from minidl.tape import TensorBase, tie
@@ -56,12 +56,29 @@ def _made(array: Any, device: str | None, requires_grad: bool) -> Tensor:
     return made.requires_grad_() if requires_grad else made
 
 
-def _shape(who: str, size: tuple[Any, ...]) -> tuple[int, ...]:
+def _shape(who: str, size: tuple[Any, ...], named: Any = None) -> tuple[int, ...]:
+    if named is not None:
+        size = (*size, named)
     if len(size) == 1 and isinstance(size[0], Sequence):
         size = tuple(size[0])
     if not all(hasattr(n, "__index__") and n.__index__() >= 0 for n in size):
         raise ShapeError(f"{who}: {size} is no shape; expected whole numbers from 0")
-    return tuple([n.__index__() for n in size])
+    shape = tuple([n.__index__() for n in size])
+    if math.prod(shape) >= 2**60:
+        raise ShapeError(f"{who}: {shape} is more than any memory holds")
+    return shape
+
+
+def _number(who: str, name: str, value: Any, whole: bool = False) -> Any:
+    """Return a number as Python has it. Raises TypeError or ValueError for anything else."""
+    if isinstance(value, (Tensor, np.generic)):
+        value = value.item()
+    if not isinstance(value, (int, float)) or (whole and not isinstance(value, int)):
+        wanted = "a whole number" if whole else "a number"
+        raise TypeError(f"{who}: {name} is {value!r}, expected {wanted}")
+    if who in ("arange", "linspace") and not math.isfinite(value):
+        raise ValueError(f"{who}: {name} is {value}, expected a finite number")
+    return value
 
 
 def _float(dtype: Any) -> Any:
@@ -127,24 +144,36 @@ def from_dlpack(source: Any) -> Tensor:
 
 
 def zeros(
-    *size: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Zeros of a shape: `zeros(2, 3)` or `zeros((2, 3))`."""
-    return _made(np.zeros(_shape("zeros", size), _float(dtype)), device, requires_grad)
+    return _made(np.zeros(_shape("zeros", sizes, size), _float(dtype)), device, requires_grad)
 
 
 def ones(
-    *size: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Ones of a shape."""
-    return _made(np.ones(_shape("ones", size), _float(dtype)), device, requires_grad)
+    return _made(np.ones(_shape("ones", sizes, size), _float(dtype)), device, requires_grad)
 
 
 def empty(
-    *size: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """A tensor of a shape to be filled; until then its numbers are zeros, not garbage."""
-    return zeros(*size, dtype=dtype, device=device, requires_grad=requires_grad)
+    return zeros(*sizes, size=size, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
 def full(
@@ -156,37 +185,50 @@ def full(
     requires_grad: bool = False,
 ) -> Tensor:
     """One number everywhere. The dtype defaults to that of the number as Python has it."""
-    value = fill_value.item() if isinstance(fill_value, (Tensor, np.generic)) else fill_value
+    value = _number("full", "fill_value", fill_value)
     if dtype is None and isinstance(value, int):
         dtype = "bool" if isinstance(value, bool) else "int64"
     shape = _shape("full", (size,))
     return _made(np.full(shape, value, _float(dtype)), device, requires_grad)
 
 
-def empty_like(x: Tensor, *, dtype: Any = None) -> Tensor:
-    """As `empty`, of the shape, dtype, device and layout of x."""
-    return full_like(x, 0, dtype=dtype)
+def empty_like(
+    input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """As `empty`, of the shape, dtype, device and layout of another tensor."""
+    return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def zeros_like(x: Tensor, *, dtype: Any = None) -> Tensor:
-    """Zeros, in the shape, dtype, device and layout of x."""
-    return full_like(x, 0, dtype=dtype)
+def zeros_like(
+    input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """Zeros, in the shape, dtype, device and layout of another tensor."""
+    return full_like(input, 0, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def ones_like(x: Tensor, *, dtype: Any = None) -> Tensor:
-    """Ones, in the shape, dtype, device and layout of x."""
-    return full_like(x, 1, dtype=dtype)
+def ones_like(
+    input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """Ones, in the shape, dtype, device and layout of another tensor."""
+    return full_like(input, 1, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def full_like(x: Tensor, fill_value: Any, *, dtype: Any = None) -> Tensor:
-    """One number everywhere, in the shape, dtype, device and layout of x."""
-    data = x.data
-    dtype = data.dtype if dtype is None else as_dtype(dtype)
-    return tie(array_module(data).full_like(data, fill_value, dtype=dtype), None)
+def full_like(
+    input: Tensor,
+    fill_value: Any,
+    *,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """One number everywhere, in the shape, dtype, device and layout of another tensor."""
+    made = empty_in_layout(input.data, None if dtype is None else as_dtype(dtype))
+    made[...] = _number("full_like", "fill_value", fill_value)
+    return _made(made, device or device_of(made), requires_grad)
 
 
 def arange(
-    start: Any,
+    start: Any = 0,
     end: Any = None,
     step: Any = 1,
     *,
@@ -201,10 +243,12 @@ def arange(
     """
     if end is None:
         start, end = 0, start
+    start, end = _number("arange", "start", start), _number("arange", "end", end)
+    step = _number("arange", "step", step)
     if step == 0 or (end - start) * step < 0:
         raise ValueError(f"arange: a step of {step} does not lead from {start} to {end}")
     if dtype is None:
-        whole = all(isinstance(v, (int, np.integer)) for v in (start, end, step))
+        whole = all(isinstance(v, int) for v in (start, end, step))
         dtype = "int64" if whole else get_default_dtype()
     count = math.ceil((end - start) / step)
     values = start + step * np.arange(count)
@@ -221,7 +265,8 @@ def linspace(
     requires_grad: bool = False,
 ) -> Tensor:
     """`steps` numbers at equal distances from start to end, both included."""
-    if steps < 0:
+    start, end = _number("linspace", "start", start), _number("linspace", "end", end)
+    if _number("linspace", "steps", steps, whole=True) < 0:
         raise ValueError(f"linspace: steps is {steps}, expected at least 0")
     return _made(np.linspace(start, end, steps).astype(_float(dtype)), device, requires_grad)
 
@@ -235,36 +280,56 @@ def eye(
     requires_grad: bool = False,
 ) -> Tensor:
     """(n, m) with ones on the diagonal; m defaults to n."""
+    n, m = _shape("eye", (n, n if m is None else m))
     return _made(np.eye(n, m, dtype=_float(dtype)), device, requires_grad)
 
 
 def rand(
-    *size: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Random numbers, uniform in [0, 1)."""
-    drawn = random.stream("sample").uniform(_shape("rand", size), dtype=_float(dtype).name)
+    drawn = random.stream("sample").uniform(_shape("rand", sizes, size), dtype=_float(dtype).name)
     return _made(drawn, device, requires_grad)
 
 
 def randn(
-    *size: Any, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+    *sizes: Any,
+    size: Any = None,
+    dtype: Any = None,
+    device: str | None = None,
+    requires_grad: bool = False,
 ) -> Tensor:
     """Random numbers from the normal distribution of mean 0 and variance 1."""
-    drawn = random.stream("sample").normal(_shape("randn", size), dtype=_float(dtype).name)
+    drawn = random.stream("sample").normal(_shape("randn", sizes, size), dtype=_float(dtype).name)
     return _made(drawn, device, requires_grad)
 
 
-def randint(low: int, high: Any = None, size: Any = None, *, device: str | None = None) -> Tensor:
-    """Random whole numbers (int64) in [low, high): `randint(10, size)` or `randint(3, 10, size)`.
+def randint(
+    low: int = 0,
+    high: Any = None,
+    size: Any = None,
+    *,
+    dtype: Any = "int64",
+    device: str | None = None,
+    requires_grad: bool = False,
+) -> Tensor:
+    """Random whole numbers in [low, high): `randint(10, size)` or `randint(3, 10, size)`.
 
-    Raises ValueError for an empty range.
+    Raises ValueError for an empty range or one beyond int64, TypeError for what is no number.
     """
     if size is None:
         low, high, size = 0, low, high
-    if size is None or high <= low:
-        raise ValueError(f"randint: expected low < high and a size, got {low}, {high}, {size}")
+    if size is None:
+        raise TypeError("randint: size is missing, as in randint(high, size)")
+    low, high = (_number("randint", n, v, whole=True) for n, v in (("low", low), ("high", high)))
+    if not -(2**63) <= low < high <= 2**63:
+        raise ValueError(f"randint: expected low < high within int64, got {low} and {high}")
     drawn = random.stream("sample").integers(low, high, _shape("randint", (size,)))
-    return _made(drawn, device, False)
+    return _made(drawn.astype(as_dtype(dtype), copy=False), device, requires_grad)
 
 
 def randperm(n: int, *, device: str | None = None) -> Tensor:
@@ -272,11 +337,17 @@ def randperm(n: int, *, device: str | None = None) -> Tensor:
     return _made(random.stream("sample").permutation(n), device, False)
 
 
-def rand_like(x: Tensor) -> Tensor:
-    """As `rand`, of the shape, dtype and device of x."""
-    return rand(*x.shape, dtype=x.dtype, device=device_of(x.data))
+def rand_like(
+    input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """As `rand`, of the shape, dtype and device of another tensor."""
+    device, dtype = device or input.device, dtype or input.dtype
+    return rand(*input.shape, dtype=dtype, device=device, requires_grad=requires_grad)
 
 
-def randn_like(x: Tensor) -> Tensor:
-    """As `randn`, of the shape, dtype and device of x."""
-    return randn(*x.shape, dtype=x.dtype, device=device_of(x.data))
+def randn_like(
+    input: Tensor, *, dtype: Any = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """As `randn`, of the shape, dtype and device of another tensor."""
+    device, dtype = device or input.device, dtype or input.dtype
+    return randn(*input.shape, dtype=dtype, device=device, requires_grad=requires_grad)

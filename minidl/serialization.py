@@ -207,6 +207,8 @@ def _entry(path: Path_, name: str, entry: Any) -> tuple[str, tuple[int, ...], in
         if kind == "BF16":
             hint = " (bfloat16: NumPy has none; save the tensors as float32)"
         raise _bad(path, f"holds {name!r} of dtype {kind}{hint}, which is not offered")
+    if len(shape) > 32 or math.prod([n or 1 for n in shape]) >= 2**60:
+        raise _bad(path, f"is damaged: {name!r} has the shape {shape}, which no array has")
     size = math.prod(shape) * np.dtype(_DTYPES[kind]).itemsize
     if end - begin != size:
         raise _bad(

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from minidl import ops, tape
+from minidl import ops, random, tape
 from minidl.conversion import as_array, as_index
 from minidl.device import (
     array_module,
     device,
     device_of,
     is_channels_last,
+    to_device,
 )
 from minidl.dtypes import as_dtype
 from minidl.errors import DeviceError, DtypeError, ShapeError
@@ -36,14 +37,30 @@ class Handle:
         self._hooks.pop(self._key, None)
 
 
-def _in_place(function: Callable[..., Any]) -> Callable[..., "Tensor"]:
+def _in_place(function: Callable[..., Any]) -> Callable[..., Any]:
     """The method that writes what `function(self, …)` gives into the tensor's own memory."""
 
     def change(self: Any, *args: Any, **options: Any) -> Any:
-        return self._assign(function(self, *args, **options))
+        given = (self, *args, *options.values())
+        tracked = any(isinstance(a, TensorBase) and a.node is not None for a in given)
+        # A derivative may need the values that are about to be overwritten: it gets a copy.
+        source = ops.clone(self) if tracked and mode.recording else self
+        return self._assign(function(source, *args, **options))
 
     change.__doc__ = f"`{function.__name__}` in place."
     return change
+
+
+def _with_sizes(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The method of an op that takes its sizes or axes as a tuple, by name, or one by one."""
+
+    def call(self: Any, *sizes: Any, **named: Any) -> Any:
+        if sizes or not named:
+            return function(self, _sizes(sizes), **named)
+        return function(self, **named)
+
+    call.__doc__ = f"See `minidl.{function.__name__}`."
+    return call
 
 
 @tensor_class
@@ -63,7 +80,7 @@ class Tensor(TensorBase):
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         self.data = as_array("Tensor", data)
-        self.grad: Tensor | None = None
+        self._grad = None
         self.node: Any = None
         self.born = 0
         if requires_grad:
@@ -153,6 +170,23 @@ class Tensor(TensorBase):
 
     # ---- gradients ------------------------------------------------------------------------------
 
+    @property
+    def grad(self) -> "Tensor | None":
+        """The sum of the gradients that backward passes brought here; None before the first."""
+        return self._grad
+
+    @grad.setter
+    def grad(self, value: "Tensor | None") -> None:
+        if value is not None:
+            if not isinstance(value, Tensor):
+                raise TypeError(f"grad: expected a Tensor or None, got {type(value).__name__}")
+            if value.shape != self.shape or value.device != self.device:
+                raise ShapeError(
+                    f"grad: {value.shape} on {value.device} does not fit a tensor "
+                    f"{self.shape} on {self.device}"
+                )
+        self._grad = value
+
     def requires_grad_(self, requires_grad: bool = True) -> "Tensor":
         """Ask for this tensor's gradient, or no longer. Only floats have one (DtypeError)."""
         if requires_grad and self.node is None:
@@ -192,6 +226,8 @@ class Tensor(TensorBase):
         What the hook returns, if anything, takes the gradient's place; it must not change it.
         Raises RuntimeError if the tensor requires no gradient.
         """
+        if not callable(hook):
+            raise TypeError(f"register_hook: {hook!r} cannot be called")
         if self.node is None:
             raise RuntimeError("register_hook: this tensor does not require a gradient")
         if self.node.hooks is None:
@@ -210,7 +246,7 @@ class Tensor(TensorBase):
             def keep(g: Tensor) -> None:
                 tensor = me()
                 if tensor is not None:
-                    tensor.grad = g if tensor.grad is None else tensor.grad + g
+                    tensor._grad = g if tensor._grad is None else tensor._grad + g
 
             self.register_hook(keep)
 
@@ -369,7 +405,7 @@ class Tensor(TensorBase):
             raise RuntimeError("deepcopy: only leaves can be copied; use .detach().clone()")
         made = object.__new__(type(self))
         made.data, made.node, made.born = self.data.copy(order="K"), None, 0
-        made.grad = None if self.grad is None else tie(self.grad.data.copy(), None)
+        made._grad = None if self.grad is None else tie(self.grad.data.copy(), None)
         if self.node is not None:
             made.node = Leaf(made)
         memo[id(self)] = made
@@ -450,9 +486,13 @@ class Tensor(TensorBase):
         return ops.logical_xor(_truths("^", self), other)
 
     def __eq__(self, other: Any) -> Any:
+        if other is None or isinstance(other, str):
+            return NotImplemented  # so that `x == None` is False, as for any object
         return ops.eq(self, other)
 
     def __ne__(self, other: Any) -> Any:
+        if other is None or isinstance(other, str):
+            return NotImplemented
         return ops.ne(self, other)
 
     def __lt__(self, other: Any) -> "Tensor":
@@ -504,6 +544,8 @@ class Tensor(TensorBase):
             self._assign(ops.index_put(self, index, value))
             return
         _writable(self.data)
+        if type(value.data) is not type(self.data):
+            raise DeviceError(f"setitem: the value is on {value.device}, the tensor {self.device}")
         if value.data.dtype.kind == "f" and self.data.dtype.kind != "f":
             raise DtypeError(f"setitem: the value is {value.dtype}, the tensor {self.dtype}")
         try:
@@ -514,17 +556,34 @@ class Tensor(TensorBase):
 
     def copy_(self, other: Any) -> "Tensor":
         """Take over the values of another tensor, broadcast, in this one's dtype and device."""
-        other = other if isinstance(other, TensorBase) else Tensor(other)
+        other = other if isinstance(other, Tensor) else Tensor(other)
         other = other.to(device=self.device, dtype=self.dtype)
-        return self._assign(ops.expand(other, self.shape))
+        try:
+            return self._assign(ops.expand(other, self.shape))
+        except ShapeError:
+            raise ShapeError(f"copy_: {other.shape} does not fit into {self.shape}") from None
 
     def fill_(self, value: Any) -> "Tensor":
-        """Set every element to a number."""
+        """Set every element to a number. Raises TypeError for anything else."""
+        if isinstance(value, Tensor):
+            value = value.item()
+        if not isinstance(value, (builtins.bool, builtins.int, builtins.float, np.generic)):
+            raise TypeError(f"fill_: {value!r} is no number")
         return self._assign(tie(array_module(self.data).full_like(self.data, value), None))
 
     def zero_(self) -> "Tensor":
         """Set every element to zero."""
         return self.fill_(0)
+
+    def normal_(self, mean: builtins.float = 0.0, std: builtins.float = 1.0) -> "Tensor":
+        """Fill with random numbers of the normal distribution, from the stream "sample"."""
+        drawn = random.stream("sample").normal(self.shape, mean, std, self.dtype)
+        return self._assign(tie(to_device(drawn, self.device), None))
+
+    def uniform_(self, low: builtins.float = 0.0, high: builtins.float = 1.0) -> "Tensor":
+        """Fill with random numbers, uniform in [low, high), from the stream "sample"."""
+        drawn = random.stream("sample").uniform(self.shape, low, high, self.dtype)
+        return self._assign(tie(to_device(drawn, self.device), None))
 
     def detach_(self) -> "Tensor":
         """Take this tensor off the tape: a constant from here on."""
@@ -553,6 +612,12 @@ class Tensor(TensorBase):
     round_ = _in_place(ops.round)
     reciprocal_ = _in_place(ops.reciprocal)
     square_ = _in_place(ops.square)
+    sin_ = _in_place(ops.sin)
+    cos_ = _in_place(ops.cos)
+    lerp_ = _in_place(ops.lerp)
+    scatter_ = _in_place(ops.scatter)
+    scatter_add_ = _in_place(ops.scatter_add)
+    index_add_ = _in_place(ops.index_add)
 
     def __iadd__(self, other: Any) -> "Tensor":
         return self._assign(ops.add(self, other))
@@ -561,48 +626,32 @@ class Tensor(TensorBase):
         return self._assign(ops.sub(self, other))
 
     def __imul__(self, other: Any) -> "Tensor":
-        return self._assign(ops.mul(self, other))
+        return self.mul_(other)
 
     def __itruediv__(self, other: Any) -> "Tensor":
-        return self._assign(ops.div(self, other))
+        return self.div_(other)
 
     # ---- shapes given one by one: x.reshape(2, 3) is x.reshape((2, 3)) ---------------------------
 
-    def reshape(self, *shape: Any) -> "Tensor":
-        """See `minidl.reshape`."""
-        return ops.reshape(self, _sizes(shape))
-
-    def view(self, *shape: Any) -> "Tensor":
-        """See `minidl.view`; with a dtype it is refused."""
-        return ops.view(self, _sizes(shape))
+    reshape = _with_sizes(ops.reshape)
+    view = _with_sizes(ops.view)
+    expand = _with_sizes(ops.expand)
+    permute = _with_sizes(ops.permute)
+    repeat = _with_sizes(ops.repeat)
+    tile = _with_sizes(ops.tile)
+    flip = _with_sizes(ops.flip)
 
     def view_as(self, other: "Tensor") -> "Tensor":
         """As `view`, in the shape of another tensor."""
         return ops.view(self, other.shape)
 
-    def expand(self, *shape: Any) -> "Tensor":
-        """See `minidl.expand`."""
-        return ops.expand(self, _sizes(shape))
+    def reshape_as(self, other: "Tensor") -> "Tensor":
+        """As `reshape`, to the shape of another tensor."""
+        return ops.reshape(self, other.shape)
 
     def expand_as(self, other: "Tensor") -> "Tensor":
         """As `expand`, to the shape of another tensor."""
         return ops.expand(self, other.shape)
-
-    def permute(self, *dims: Any) -> "Tensor":
-        """See `minidl.permute`."""
-        return ops.permute(self, _sizes(dims))
-
-    def repeat(self, *sizes: Any) -> "Tensor":
-        """See `minidl.repeat`."""
-        return ops.repeat(self, _sizes(sizes))
-
-    def tile(self, *sizes: Any) -> "Tensor":
-        """See `minidl.tile`."""
-        return ops.tile(self, _sizes(sizes))
-
-    def flip(self, *dims: Any) -> "Tensor":
-        """See `minidl.flip`."""
-        return ops.flip(self, _sizes(dims))
 
     def where(self, condition: "Tensor", other: Any) -> "Tensor":
         """Self where the condition holds, else the other."""
@@ -670,6 +719,7 @@ class Tensor(TensorBase):
     clamp = ops.clamp
     clamp_min = ops.clamp_min
     clamp_max = ops.clamp_max
+    clip = ops.clamp
     maximum = ops.maximum
     minimum = ops.minimum
     masked_fill = ops.masked_fill
@@ -736,6 +786,8 @@ class Tensor(TensorBase):
     sigmoid = ops.sigmoid
     softmax = ops.softmax
     log_softmax = ops.log_softmax
+    prelu = ops.prelu
+    hardshrink = ops.hardshrink
 
 
 def _sizes(given: tuple[Any, ...]) -> Any:

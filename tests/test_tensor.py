@@ -1,6 +1,7 @@
 """The face of a tensor: making it, printing it, indexing it, giving it to other worlds."""
 
 import copy
+import math
 import pickle
 from typing import Any
 
@@ -390,3 +391,74 @@ def test_requires_grad_can_be_switched() -> None:
     assert not x.requires_grad
     with pytest.raises(RuntimeError, match="does not require a gradient"):
         x.register_hook(print)
+
+
+def test_grad_takes_what_fits() -> None:
+    x = minidl.ones(2, requires_grad=True)
+    x.grad = minidl.zeros(2)
+    x.grad = None
+    with pytest.raises(TypeError, match="grad: expected a Tensor or None, got str"):
+        x.grad = "a"
+    with pytest.raises(ShapeError, match=r"grad: \(3,\) on cpu does not fit a tensor \(2,\)"):
+        x.grad = minidl.zeros(3)
+    with pytest.raises(TypeError, match="register_hook: 5 cannot be called"):
+        x.register_hook(5)
+
+
+@pytest.mark.parametrize(
+    ("change", "slope"),
+    [
+        (lambda x, w: x.square_(), 6.0),
+        (lambda x, w: x.abs_(), 1.0),
+        (lambda x, w: x.mul_(w), 4.0),
+        (lambda x, w: x.pow_(3), 27.0),
+        (lambda x, w: x.div_(w), 0.25),
+        (lambda x, w: x.exp_(), math.exp(3.0)),
+        (lambda x, w: x.__imul__(w), 4.0),
+        (lambda x, w: x.lerp_(w, 0.25), 0.75),
+    ],
+)
+def test_changes_in_place_keep_what_their_derivatives_need(change: Any, slope: float) -> None:
+    x = minidl.tensor([3.0], dtype="float64", requires_grad=True)
+    w = minidl.tensor([4.0], dtype="float64", requires_grad=True)
+    y = x * 1.0
+    z = change(y, w)
+    assert z is y
+    z.backward()
+    assert x.grad.item() == pytest.approx(slope)
+
+
+def test_sizes_by_name_and_one_by_one() -> None:
+    x = minidl.arange(6)
+    assert x.reshape(2, 3).shape == x.reshape((2, 3)).shape == x.reshape(shape=(2, 3)).shape
+    assert x.reshape(2, 3).permute(dims=(1, 0)).shape == (3, 2)
+    assert minidl.zeros(size=(2, 3)).shape == minidl.zeros(2, 3).shape == (2, 3)
+    assert minidl.arange(end=3).tolist() == [0, 1, 2]
+    assert minidl.randint(high=5, size=(4,), dtype="int32").dtype == "int32"
+    assert minidl.ones_like(x, dtype="float64", requires_grad=True).requires_grad
+
+
+def test_a_tensor_is_not_equal_to_what_is_no_number() -> None:
+    x = minidl.ones(2)
+    assert (x == None) is False  # noqa: E711 (what is tested)
+    assert (x != "a") is True
+
+
+@pytest.mark.parametrize(
+    ("error", "text", "call"),
+    [
+        (TypeError, "arange: end is 'a', expected a number", lambda: minidl.arange("a")),
+        (ValueError, "arange: end is nan", lambda: minidl.arange(math.nan)),
+        (TypeError, "linspace: steps is 1.5", lambda: minidl.linspace(0, 1, 1.5)),
+        (ShapeError, "eye: .*whole numbers from 0", lambda: minidl.eye(-1)),
+        (TypeError, "full: fill_value is 'a'", lambda: minidl.full((2,), "a")),
+        (ShapeError, "zeros: .*more than any memory", lambda: minidl.zeros(2**40, 2**40)),
+        (ValueError, "randint: expected low < high", lambda: minidl.randint(0, 2**70, (1,))),
+        (TypeError, "randint: size is missing", lambda: minidl.randint(3)),
+        (TypeError, "fill_: 'a' is no number", lambda: minidl.zeros(1).fill_("a")),
+        (ShapeError, r"copy_: \(3,\) does not fit", lambda: minidl.zeros(2).copy_(minidl.ones(3))),
+    ],
+)
+def test_what_is_refused(error: type[Exception], text: str, call: Any) -> None:
+    with pytest.raises(error, match=text):
+        call()

@@ -14,7 +14,7 @@ class _Listed(Module):
 
     _kind: type = Module
 
-    def __init__(self, entries: Iterable[Any]) -> None:
+    def __init__(self, entries: Iterable[Any] = ()) -> None:
         super().__init__()
         self._replace(entries)
 
@@ -124,7 +124,7 @@ class Sequential(_Listed):
     """
 
     def __init__(self, *modules: Any) -> None:
-        super().__init__(())
+        super().__init__()
         if len(modules) == 1 and isinstance(modules[0], Mapping):
             for name, module in modules[0].items():
                 self.add_module(name, self._accepted(module))

@@ -14,13 +14,15 @@ class Formula(Module):
     """A module that calls a function with options that were given when it was made.
 
     A subclass names the function and the options, in PyTorch's order, with their defaults; `...`
-    stands for an option that must be given. An option that is a tensor becomes a buffer.
+    stands for an option that must be given. An option that is a tensor becomes a buffer. What is
+    always the same stands in `_fixed`.
 
         class LeakyReLU(Formula, function="leaky_relu", negative_slope=0.01): ...
     """
 
     _function: ClassVar[str]
     _options: ClassVar[tuple[str, ...]]
+    _fixed: ClassVar[dict[str, Any]] = {}
     _ignored: ClassVar[frozenset[str]] = frozenset({"inplace"})  # a matter of memory only
     _outdated: ClassVar[tuple[str, ...]] = ("size_average", "reduce")  # of losses: see reduction
     __signature__: ClassVar[inspect.Signature]
@@ -58,7 +60,7 @@ class Formula(Module):
     def forward(self, *inputs: Any, **named: Any) -> Any:
         """The function of the inputs, which may be given by the function's names for them."""
         options = {name: getattr(self, name) for name in self._options}
-        return getattr(F, self._function)(*inputs, **named, **options)
+        return getattr(F, self._function)(*inputs, **named, **options, **self._fixed)
 
     def extra_repr(self) -> str:
         """The options that had to be given, or that are not the usual ones."""

@@ -200,7 +200,7 @@ def batch_norm(
     if not training:
         return ops.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     out, mean, var = normalize_channels(input, weight, bias, eps)
-    count = math.prod((input.shape[0], *input.shape[2:]))
+    count = input.shape[0] * math.prod(input.shape[2:])
     if count:
         _move(running_mean, mean.data, momentum)
         _move(running_var, var.data * (count / (count - 1)), momentum)
@@ -225,7 +225,7 @@ def instance_norm(
     out = ops.instance_norm(
         input, running_mean, running_var, weight, bias, use_input_stats, momentum, eps
     )
-    if use_input_stats and running_mean is not None and math.prod(input.shape):
+    if use_input_stats and running_mean is not None and all(input.shape):
         space, values = tuple(range(2, input.ndim)), input.detach()
         _move(running_mean, ops.mean(values, (0, *space)).data, momentum)
         _move(running_var, ops.mean(ops.var(values, space), 0).data, momentum)

@@ -80,7 +80,10 @@ def _write(tensor: Tensor, values: Any) -> Tensor:
     return tensor
 
 
-def _floating(who: str, tensor: Tensor) -> None:
+def _drawable(who: str, tensor: Tensor, generator: Any) -> None:
+    """Refuse dtypes that are no floats, and a generator: numbers come from the "init" stream."""
+    if generator is not None:
+        raise NotImplementedError(f"{who}: generator is not offered; see minidl.manual_seed")
     if tensor.data.dtype.kind != "f":
         raise DtypeError(f"{who}: the tensor is {tensor.dtype}, expected a float dtype")
 
@@ -90,27 +93,32 @@ def _matrix(who: str, tensor: Tensor) -> None:
         raise ShapeError(f"{who}: the tensor has shape {tensor.shape}, expected 2 axes")
 
 
-def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0) -> Tensor:
+def uniform_(tensor: Tensor, a: float = 0.0, b: float = 1.0, generator: Any = None) -> Tensor:
     """Fill with numbers uniform in [a, b)."""
-    _floating("uniform_", tensor)
+    _drawable("uniform_", tensor, generator)
     return _write(tensor, random.stream("init").uniform(tensor.shape, a, b, tensor.dtype))
 
 
-def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+def normal_(tensor: Tensor, mean: float = 0.0, std: float = 1.0, generator: Any = None) -> Tensor:
     """Fill with numbers from the normal distribution."""
-    _floating("normal_", tensor)
+    _drawable("normal_", tensor, generator)
     return _write(tensor, random.stream("init").normal(tensor.shape, mean, std, tensor.dtype))
 
 
 def trunc_normal_(
-    tensor: Tensor, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0
+    tensor: Tensor,
+    mean: float = 0.0,
+    std: float = 1.0,
+    a: float = -2.0,
+    b: float = 2.0,
+    generator: Any = None,
 ) -> Tensor:
     """Fill with numbers from the normal distribution, given that they lie in [a, b].
 
     A uniform number between the bounds' probabilities goes through the inverse distribution
     function. Raises ValueError if the interval lies so far out that it has no probability.
     """
-    _floating("trunc_normal_", tensor)
+    _drawable("trunc_normal_", tensor, generator)
     unit = NormalDist()
     low, high = unit.cdf((a - mean) / std), unit.cdf((b - mean) / std)
     if not low < high:
@@ -160,15 +168,16 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     return _write(tensor, values)
 
 
-def xavier_uniform_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Fill uniformly with variance gain² · 2 / (fan_in + fan_out). Glorot and Bengio 2010."""
     bound = gain * math.sqrt(6 / (sum(fan_in_and_out(tensor.shape)) or 1))
-    return uniform_(tensor, -bound, bound)
+    return uniform_(tensor, -bound, bound, generator)
 
 
-def xavier_normal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def xavier_normal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Fill normally with variance gain² · 2 / (fan_in + fan_out). Glorot and Bengio 2010."""
-    return normal_(tensor, 0.0, gain * math.sqrt(2 / (sum(fan_in_and_out(tensor.shape)) or 1)))
+    std = gain * math.sqrt(2 / (sum(fan_in_and_out(tensor.shape)) or 1))
+    return normal_(tensor, 0.0, std, generator)
 
 
 def _kaiming_std(who: str, tensor: Tensor, a: float, mode: str, nonlinearity: str) -> float:
@@ -179,7 +188,11 @@ def _kaiming_std(who: str, tensor: Tensor, a: float, mode: str, nonlinearity: st
 
 
 def kaiming_uniform_(
-    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Any = None,
 ) -> Tensor:
     """Fill uniformly with variance gain² / fan. He et al. 2015.
 
@@ -187,23 +200,28 @@ def kaiming_uniform_(
     "fan_out" that of gradients
     """
     bound = math.sqrt(3) * _kaiming_std("kaiming_uniform_", tensor, a, mode, nonlinearity)
-    return uniform_(tensor, -bound, bound)
+    return uniform_(tensor, -bound, bound, generator)
 
 
 def kaiming_normal_(
-    tensor: Tensor, a: float = 0.0, mode: str = "fan_in", nonlinearity: str = "leaky_relu"
+    tensor: Tensor,
+    a: float = 0.0,
+    mode: str = "fan_in",
+    nonlinearity: str = "leaky_relu",
+    generator: Any = None,
 ) -> Tensor:
     """Fill normally with variance gain² / fan. He et al. 2015."""
-    return normal_(tensor, 0.0, _kaiming_std("kaiming_normal_", tensor, a, mode, nonlinearity))
+    std = _kaiming_std("kaiming_normal_", tensor, a, mode, nonlinearity)
+    return normal_(tensor, 0.0, std, generator)
 
 
-def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
+def orthogonal_(tensor: Tensor, gain: float = 1.0, generator: Any = None) -> Tensor:
     """Fill so that rows (or columns, if there are fewer) are orthonormal, times gain.
 
     Further axes count with the second. Saxe et al. 2013; Q of a normal matrix's QR
     decomposition, with signs that make it uniform (Mezzadri 2007).
     """
-    _floating("orthogonal_", tensor)
+    _drawable("orthogonal_", tensor, generator)
     if tensor.ndim < 2:
         raise ShapeError(f"orthogonal_: the tensor has shape {tensor.shape}, expected 2 axes")
     if tensor.numel() == 0:
@@ -216,10 +234,10 @@ def orthogonal_(tensor: Tensor, gain: float = 1.0) -> Tensor:
     return _write(tensor, gain * (q if rows >= columns else q.T).reshape(tensor.shape))
 
 
-def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01) -> Tensor:
+def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Any = None) -> Tensor:
     """Fill a matrix normally, then set a share of each column to zero. Martens 2010."""
     _matrix("sparse_", tensor)
-    _floating("sparse_", tensor)
+    _drawable("sparse_", tensor, generator)
     rows, columns = tensor.shape
     stream = random.stream("init")
     values = stream.normal(tensor.shape, 0.0, std, tensor.dtype)

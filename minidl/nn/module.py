@@ -160,6 +160,8 @@ class Module:
         return [(name, v) for name, v in self.__dict__.items() if isinstance(v, kind)]
 
     def _own_buffers(self, persistent: bool = False) -> list[tuple[str, Any]]:
+        if "_buffers" not in self.__dict__:
+            raise AttributeError(f"{_kind(self)}: its __init__ does not call super().__init__()")
         return [
             (name, self.__dict__[name])
             for name, saved in self._buffers.items()
@@ -269,8 +271,8 @@ class Module:
     ) -> IncompatibleKeys:
         """Copy tensors by name into the parameters and buffers, all or nothing.
 
-        state_dict : {dotted name: tensor or array}, e.g. from `minidl.load`, or PyTorch's own tensors;
-            floats of another width are converted
+        state_dict : {dotted name: tensor or array}, e.g. from `minidl.load`, or PyTorch's own
+            tensors; floats of another width are converted
         strict : whether missing and unexpected names are refused
 
         Returns (missing_keys, unexpected_keys). Raises FormatError that lists what does not fit;

@@ -8,7 +8,7 @@ from minidl.device import to_device
 from minidl.errors import ShapeError
 from minidl.nn import functional as F
 from minidl.nn import init
-from minidl.nn.module import Module, empty_parameter
+from minidl.nn.module import Module, Parameter, empty_parameter
 from minidl.tape import tie, touch
 from minidl.tensor import Tensor
 
@@ -25,7 +25,21 @@ __all__ = [
 ]
 
 
-class _Running(Module):
+class _Affine(Module):
+    """What all of them share: a weight and a bias, of which either may be missing."""
+
+    weight: Parameter | None
+    bias: Parameter | None
+
+    def reset_parameters(self) -> None:
+        """Set weight to one and bias to zero."""
+        if self.weight is not None:
+            init.ones_(self.weight)
+        if self.bias is not None:
+            init.zeros_(self.bias)
+
+
+class _Running(_Affine):
     """What layers with statistics for each channel share.
 
     num_features : C, the number of channels
@@ -76,10 +90,7 @@ class _Running(Module):
     def reset_parameters(self) -> None:
         """Set everything to its first value."""
         self.reset_running_stats()
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
+        super().reset_parameters()
 
     def _check(self, x: Tensor) -> None:
         if x.ndim not in self._ranks:
@@ -212,7 +223,7 @@ class InstanceNorm3d(_InstanceNorm):
     _ranks = (4, 5)
 
 
-class GroupNorm(Module):
+class GroupNorm(_Affine):
     """Normalise each sample over groups of channels: x (N, C, *). Wu and He 2018.
 
     num_groups : must divide num_channels (ValueError); weight, bias : (num_channels,) if affine
@@ -240,13 +251,6 @@ class GroupNorm(Module):
         self.bias = empty_parameter(num_channels, dtype, device) if affine and bias else None
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Set weight to one and bias to zero."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
-
     def forward(self, x: Tensor) -> Tensor:
         """x : (N, C, *) -> the same shape."""
         return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
@@ -259,7 +263,7 @@ class GroupNorm(Module):
         )
 
 
-class _Trailing(Module):
+class _Trailing(_Affine):
     """What LayerNorm and RMSNorm share: normalisation over the last axes."""
 
     eps: float | None
@@ -302,13 +306,6 @@ class LayerNorm(_Trailing):
         self.bias = empty_parameter(self.normalized_shape, dtype, device) if given else None
         self.reset_parameters()
 
-    def reset_parameters(self) -> None:
-        """Set weight to one and bias to zero."""
-        if self.weight is not None:
-            init.ones_(self.weight)
-        if self.bias is not None:
-            init.zeros_(self.bias)
-
     def forward(self, x: Tensor) -> Tensor:
         """x : (*, *normalized_shape) -> the same shape."""
         return F.layer_norm(x, self.normalized_shape, self.weight, self.bias, self.eps)
@@ -333,13 +330,8 @@ class RMSNorm(_Trailing):
         dtype: Any = None,
     ) -> None:
         super().__init__(normalized_shape, elementwise_affine, dtype, device)
-        self.eps = eps
+        self.eps, self.bias = eps, None
         self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Set weight to one."""
-        if self.weight is not None:
-            init.ones_(self.weight)
 
     def forward(self, x: Tensor) -> Tensor:
         """x : (*, *normalized_shape) -> the same shape."""

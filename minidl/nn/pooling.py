@@ -3,9 +3,9 @@
 `stride=None` stands for the kernel's size. Sizes are an int, or one int for each spatial axis.
 """
 
-from minidl.nn import functional as F
+from typing import Any, ClassVar
+
 from minidl.nn.formula import Formula
-from minidl.tensor import Tensor
 
 __all__ = [
     "AdaptiveAvgPool1d",
@@ -128,6 +128,4 @@ class UpsamplingNearest2d(Formula, function="interpolate", size=None, scale_fact
 class UpsamplingBilinear2d(Formula, function="interpolate", size=None, scale_factor=None):
     """An image at more positions, linear between the old ones; the corners stay where they are."""
 
-    def forward(self, input: Tensor) -> Tensor:
-        """input : (N, C, H, W) -> (N, C, H', W')."""
-        return F.interpolate(input, self.size, self.scale_factor, "bilinear", align_corners=True)
+    _fixed: ClassVar[dict[str, Any]] = {"mode": "bilinear", "align_corners": True}

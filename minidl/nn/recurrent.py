@@ -130,21 +130,22 @@ class _Recurrent(Module):
 
     def _first(self, x: Tensor, hx: Any, single: bool) -> list[Tensor]:
         """The states at first, each (layers · directions, N, H)."""
-        expected = (self.num_layers * len(self._directions()), x.shape[1], self.hidden_size)
+        count, batch = self.num_layers * len(self._directions()), x.shape[1]
         if hx is None:
-            zero = tie(array_module(x.data).zeros(expected, x.dtype), None)
-            return [zero] * self._states
+            zeros = array_module(x.data).zeros((count, batch, self.hidden_size), x.dtype)
+            return [tie(zeros, None)] * self._states
         given = [hx] if self._states == 1 else list(hx)
         if len(given) != self._states:
             raise ValueError(f"{type(self).__name__}: hx must be a pair (h, c)")
-        if single:
-            given = [ops.unsqueeze(s, 1) for s in given]
+        expected = (count, self.hidden_size) if single else (count, batch, self.hidden_size)
         for s in given:
+            if not isinstance(s, Tensor):
+                raise TypeError(f"{type(self).__name__}: hx holds {s!r}, expected a tensor")
             if s.shape != expected:
                 raise ShapeError(
                     f"{type(self).__name__}: hx has shape {s.shape}, expected {expected}"
                 )
-        return given
+        return [ops.unsqueeze(s, 1) for s in given] if single else given
 
     def extra_repr(self) -> str:
         """The sizes, and the options that are not the usual ones."""

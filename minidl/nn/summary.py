@@ -134,9 +134,7 @@ def summary(
         )
 
     training = {m: m.training for m in model.modules()}
-    buffers = [
-        (m, name, t, t.data.copy()) for m in model.modules() for name, t in m._own_buffers()
-    ]
+    buffers = [(m, name, t, t.data.copy()) for m in model.modules() for name, t in m._own_buffers()]
     hooks = {m: m._hooks for m in layers}
     handles = [m.register_forward_hook(note) for m in layers]
     streams = random.get_state()

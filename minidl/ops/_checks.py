@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 from typing import Any
 
-from minidl.errors import DtypeError, ShapeError
+from minidl.device import device_of, is_array
+from minidl.errors import DeviceError, DtypeError, ShapeError
+from minidl.tape import TensorBase
 
 
 def axis(op: str, dim: Any, ndim: int, name: str = "dim") -> int:
@@ -36,6 +38,17 @@ def same_dtype(op: str, **arrays: Any) -> None:
         raise DtypeError(f"{op}: {shown}; they must have one dtype (convert with .to(dtype))")
 
 
+def same_device(op: str, **arrays: Any) -> None:
+    """Raise DeviceError unless those of the arguments that are arrays or tensors are together."""
+    bare = {n: a.data if isinstance(a, TensorBase) else a for n, a in arrays.items()}
+    given = {name: a for name, a in bare.items() if is_array(a)}
+    if len({type(a) for a in given.values()}) > 1:
+        shown = ", ".join(f"{name} on {device_of(a)}" for name, a in given.items())
+        raise DeviceError(
+            f"{op}: its arguments are on different devices: {shown}; move one with .to(device)"
+        )
+
+
 def floating(op: str, name: str, x: Any) -> None:
     """Raise DtypeError unless `x` is of a float dtype."""
     if x.dtype.kind != "f":
@@ -61,12 +74,21 @@ def choice(op: str, name: str, value: Any, *allowed: Any) -> None:
         raise ValueError(f"{op}: {name} is {value!r}, expected one of {list(allowed)}")
 
 
+def integer(op: str, name: str, value: Any) -> int:
+    """Return `value` as an int. Raises TypeError for floats, bools and what is no number."""
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{op}: {name} is {value!r}, expected an int")
+    return int(value.__index__())
+
+
 def sizes(op: str, name: str, value: Any, count: int, least: int = 0) -> tuple[int, ...]:
     """Return an int or a sequence of `count` ints, none below `least`, as a tuple."""
-    given = (value,) * count if hasattr(value, "__index__") else tuple(value)
+    given = tuple(value) if isinstance(value, (tuple, list, range)) else (value,)
     if len(given) == 1:
         given *= count
-    if len(given) != count or not all(hasattr(v, "__index__") for v in given):
+    if len(given) != count or any(
+        isinstance(v, bool) or not hasattr(v, "__index__") for v in given
+    ):
         raise ValueError(f"{op}: {name} is {value!r}, expected an int or {count} ints")
     if any(v < least for v in given):
         raise ValueError(f"{op}: {name} is {value!r}, expected at least {least}")

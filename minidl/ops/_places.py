@@ -81,7 +81,12 @@ def _item(who: str, item: Any, xp: Any) -> Any:
         item = item.item()
     if item is None or item is Ellipsis or isinstance(item, (int, slice)):
         return item
-    if is_array(item) and item.dtype.kind in "biu":
+    if is_array(item) and item.dtype == "uint8":
+        raise IndexError(
+            f"{who}: an index of uint8 is taken for a mask by PyTorch, for places by NumPy; use "
+            ".bool() or .long()"
+        )
+    if is_array(item) and item.dtype.kind in "bi":
         return item if item.dtype.kind == "b" else item.astype("int64", copy=False)
     shown = f"an array of {item.dtype}" if is_array(item) else repr(item)
     raise IndexError(

@@ -106,6 +106,7 @@ def prelu(x: Any, weight: Any) -> Any:
 
     K. He et al., Delving deep into rectifiers, ICCV 2015.
     """
+    _checks.same_dtype("prelu", x=x, weight=weight)
     channels = x.shape[1] if x.ndim > 1 else 1
     if weight.size not in (1, channels) or weight.ndim > 1:
         raise ShapeError(
@@ -420,7 +421,7 @@ def softmax(x: Any, dim: int | None = None, *, dtype: Any = None) -> Any:
     """
     x, axes = _prepared("softmax", x, dim, dtype)
     e = array_module(x).exp(x)
-    return e / e.sum(axis=axes, keepdims=True)
+    return e / sum(e, axes, True)
 
 
 @op(
@@ -433,7 +434,7 @@ def log_softmax(x: Any, dim: int | None = None, *, dtype: Any = None) -> Any:
     """The logarithm of `softmax(x, dim)`, without forming it. Arguments and errors are the same."""
     x, axes = _prepared("log_softmax", x, dim, dtype)
     xp = array_module(x)
-    return x - xp.log(xp.exp(x).sum(axis=axes, keepdims=True))
+    return x - xp.log(sum(xp.exp(x), axes, True))
 
 
 @composite(formula="softmax of -x along dim")

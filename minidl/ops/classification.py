@@ -29,10 +29,25 @@ __all__ = [
 # ---- labels -------------------------------------------------------------------------------------
 
 
+def _check_weight(name: str, x: Any, weight: Any) -> None:
+    """Raise unless there is one weight for each class of x (N, C, *S), or None."""
+    if weight is None:
+        return
+    _checks.same_device(name, input=x, weight=weight)
+    _checks.same_dtype(name, input=x, weight=weight)
+    if tuple(weight.shape) != (x.shape[1],):
+        raise ShapeError(
+            f"{name}: weight has shape {tuple(weight.shape)}, expected one for each of the "
+            f"{x.shape[1]} classes"
+        )
+
+
 def _check_labels(name: str, x: Any, target: Any, weight: Any, ignore_index: int) -> None:
     """Raise unless x (N, C, *S) has a class for each label of target (N, *S) that counts."""
+    _checks.same_device(name, input=x, target=target)
     _checks.floating(name, "input", x)
     _checks.whole(name, "target", target)
+    _checks.integer(name, "ignore_index", ignore_index)
     wanted = (x.shape[0], *x.shape[2:])
     if tuple(target.shape) != wanted:
         raise ShapeError(
@@ -40,13 +55,7 @@ def _check_labels(name: str, x: Any, target: Any, weight: Any, ignore_index: int
             f"each place of input {tuple(x.shape)}"
         )
     classes = x.shape[1]
-    if weight is not None:
-        _checks.same_dtype(name, input=x, weight=weight)
-        if tuple(weight.shape) != (classes,):
-            raise ShapeError(
-                f"{name}: weight has shape {tuple(weight.shape)}, expected one for each of the "
-                f"{classes} classes"
-            )
+    _check_weight(name, x, weight)
     stray = ((target < 0) | (target >= classes)) & (target != ignore_index)
     if stray.any():
         raise IndexError(
@@ -128,7 +137,7 @@ def label_cross_entropy(
     shifted = x - x.max(axis=1, keepdims=True)  # so that no exponential overflows
     picked = xp.take_along_axis(shifted, index[:, None], 1)[:, 0]
     xp.exp(shifted, out=shifted)
-    total = shifted.sum(axis=1, keepdims=True)
+    total = sum(shifted, 1, True)
     shifted /= total
     loss = xp.log(total)[:, 0] - picked
     loss = xp.where(counts, loss if share is None else loss * share, 0)
@@ -203,6 +212,8 @@ def _cross_entropy_of_probabilities(
             f"cross_entropy: target is {target.dtype} {tuple(target.shape)}; probabilities must "
             f"have the shape of input {tuple(input.shape)}{hint}"
         )
+    _checks.floating("cross_entropy", "input", input)
+    _check_weight("cross_entropy", input, weight)
     classes = input.shape[1]
     if label_smoothing:
         target = target * (1 - label_smoothing) + label_smoothing / classes
@@ -259,11 +270,13 @@ def bernoulli_nll(x: Any, target: Any) -> Any:
 
     Raises ValueError for an x outside [0, 1].
     """
-    if ((x < 0) | (x > 1)).any():
+    if not ((x >= 0) & (x <= 1)).all():
         raise ValueError(
             "binary_cross_entropy: input has an element outside [0, 1]; apply sigmoid first, or "
             "use binary_cross_entropy_with_logits"
         )
+    if not ((target >= 0) & (target <= 1)).all():
+        raise ValueError("binary_cross_entropy: target has an element outside [0, 1], or NaN")
     xp = array_module(x)
     return -(target * xp.maximum(xp.log(x), -100) + (1 - target) * xp.maximum(xp.log1p(-x), -100))
 

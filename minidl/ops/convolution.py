@@ -315,6 +315,23 @@ def _conv_transpose(
             f"which {groups} groups do not divide"
         )
     _check_bias(op, bias, outputs)
+    space, around = _enlarged(op, input, weight, stride, padding, extra, dilation)
+
+    def transposed(x: Any) -> Any:
+        shape = (x.shape[0], outputs, *space)
+        out = conv_input(x, weight, shape, stride, around, dilation, groups)
+        return out if bias is None else out + reshape(bias, (-1, *[1] * count))
+
+    return over_batch(op, count, input, transposed)
+
+
+def _enlarged(
+    op: str, input: Any, weight: Any, stride: Any, padding: Any, extra: Any, dilation: Any
+) -> tuple[Any, Any]:
+    """The sizes that a transposed convolution gives, and the padding of the convolution it undoes.
+
+    extra : the option `output_padding`
+    """
     each = list(zip(stride, padding, extra, dilation, strict=True))
     if any(e >= max(s, d) for s, _, e, d in each):
         raise ValueError(
@@ -329,7 +346,9 @@ def _conv_transpose(
     space = tuple(
         [
             (n - 1) * s - 2 * p + d * (k - 1) + e + 1
-            for n, k, (s, p, e, d) in zip(input.shape[-count:], weight.shape[2:], each, strict=True)
+            for n, k, (s, p, e, d) in zip(
+                input.shape[2 - weight.ndim :], weight.shape[2:], each, strict=True
+            )
         ]
     )
     if min(space) < 1:
@@ -337,14 +356,7 @@ def _conv_transpose(
             f"{op}: the output would have size {space}: input {input.shape}, weight "
             f"{weight.shape}, stride {stride}, padding {padding}"
         )
-    around = tuple([(p, max(p - e, 0)) for _, p, e, _ in each])
-
-    def transposed(x: Any) -> Any:
-        shape = (x.shape[0], outputs, *space)
-        out = conv_input(x, weight, shape, stride, around, dilation, groups)
-        return out if bias is None else out + reshape(bias, (-1, *[1] * count))
-
-    return over_batch(op, count, input, transposed)
+    return space, tuple([(p, max(p - e, 0)) for _, p, e, _ in each])
 
 
 def _check_arrays(op: str, count: int, input: Any, weight: Any, bias: Any, groups: int) -> None:
@@ -352,8 +364,10 @@ def _check_arrays(op: str, count: int, input: Any, weight: Any, bias: Any, group
     _checks.rank(op, "weight", weight, count + 2)
     _checks.floating(op, "input", input)
     _checks.same_dtype(op, input=input, weight=weight, bias=bias)
-    if not hasattr(groups, "__index__") or groups < 1:
+    if _checks.integer(op, "groups", groups) < 1:
         raise ValueError(f"{op}: groups is {groups!r}, expected a positive int")
+    if 0 in weight.shape:
+        raise ShapeError(f"{op}: weight has shape {tuple(weight.shape)}: an axis is empty")
 
 
 def _check_bias(op: str, bias: Any, outputs: int) -> None:

@@ -58,6 +58,7 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
     Raises ShapeError if the sizes do not fit.
     """
     _checks.rank("bilinear", "weight", weight, 3, meaning="(out, in1, in2)")
+    _checks.same_dtype("bilinear", input1=input1, input2=input2, weight=weight, bias=bias)
     outs, ins1, ins2 = weight.shape
     lead = input1.shape[:-1]
     if tuple(input1.shape) != (*lead, ins1) or tuple(input2.shape) != (*lead, ins2):
@@ -124,7 +125,9 @@ def embedding(
             raise NotImplementedError(f"embedding: {option} is not offered")
     _checks.rank("embedding", "weight", weight, 2, meaning="(rows, size)")
     rows = weight.shape[0]
-    if padding_idx is not None and not -rows <= padding_idx < rows:
+    if padding_idx is not None and not (
+        -rows <= _checks.integer("embedding", "padding_idx", padding_idx) < rows
+    ):
         raise ValueError(f"embedding: padding_idx is {padding_idx}, but weight has {rows} rows")
     _check_rows("embedding", input, rows)
     return weight[input]

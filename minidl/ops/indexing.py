@@ -211,7 +211,8 @@ def narrow(x: Any, dim: int, start: int, length: int) -> Any:
 
     Raises IndexError if it would leave the axis.
     """
-    dim, start = _axis("narrow", x, dim), int(start)
+    dim, start = _axis("narrow", x, dim), _checks.integer("narrow", "start", start)
+    length = _checks.integer("narrow", "length", length)
     n = x.shape[dim]
     first = start + n if start < 0 else start
     if not (0 <= first <= n and 0 <= length <= n - first):
@@ -227,7 +228,7 @@ def select(x: Any, dim: int, index: int) -> Any:
 
     Raises IndexError if there is none.
     """
-    dim, index = _axis("select", x, dim), int(index)
+    dim, index = _axis("select", x, dim), _checks.integer("select", "index", index)
     if not -x.shape[dim] <= index < x.shape[dim]:
         raise outside("select", index, dim, x.shape)
     return getitem(x, _along(dim, index))
@@ -236,6 +237,7 @@ def select(x: Any, dim: int, index: int) -> Any:
 def _list(who: str, x: Any, dim: int, index: Any) -> tuple[int, Any]:
     """An axis and a list of places on it, checked."""
     dim, index = _axis(who, x, dim), _plain(index)
+    _checks.same_device(who, x=x, index=index)
     _checks.whole(who, "index", index)
     _checks.rank(who, "index", index, 0, 1)
     index = index.reshape(-1)
@@ -262,6 +264,7 @@ def index_add(x: Any, dim: int, index: Any, source: Any, *, alpha: float = 1) ->
     Raises IndexError for numbers outside [0, length), ShapeError if the source does not fit.
     """
     dim, index = _list("index_add", x, dim, index)
+    _checks.same_device("index_add", x=x, source=source)
     _checks.same_dtype("index_add", x=x, source=source)
     wanted = (*x.shape[:dim], index.size, *x.shape[dim + 1 :])
     if source.shape != wanted:
@@ -317,6 +320,7 @@ def _mesh(dim: int, index: Any) -> tuple[Any, ...]:
 def _pointers(who: str, x: Any, dim: int, index: Any, src: Any = None) -> tuple[int, Any]:
     """The axis and the array of an index with as many axes as x, checked."""
     dim, index = _axis(who, x, dim), _plain(index)
+    _checks.same_device(who, x=x, index=index, src=src)
     _checks.whole(who, "index", index)
     rooms = {"x": (*x.shape[:dim], None, *x.shape[dim + 1 :])}
     if src is not None:
@@ -460,11 +464,12 @@ def one_hot(x: Any, num_classes: int = -1) -> Any:
     Raises ValueError for numbers outside.
     """
     _checks.whole("one_hot", "x", x)
+    num_classes = _checks.integer("one_hot", "num_classes", num_classes)
     if num_classes == -1:
         if not x.size:
             raise ValueError("one_hot: x is empty; give num_classes")
         num_classes = int(x.max()) + 1
-    if num_classes < 1 and x.size:
+    if num_classes < 1:
         raise ValueError(f"one_hot: num_classes is {num_classes}, expected at least 1 (or -1)")
     if ((x < 0) | (x >= num_classes)).any():
         raise ValueError(f"one_hot: x holds numbers outside [0, {num_classes})")

@@ -126,7 +126,7 @@ def chunk(x: Any, chunks: int, dim: int = 0) -> tuple[Any, ...]:
 
     Raises ValueError if `chunks` is below one.
     """
-    if chunks < 1:
+    if _checks.integer("chunk", "chunks", chunks) < 1:
         raise ValueError(f"chunk: chunks is {chunks}, expected at least 1")
     dim = _checks.axis("chunk", dim, len(x.shape))
     length = _length("chunk", x, dim)
@@ -152,7 +152,9 @@ def unbind(x: Any, dim: int = 0) -> tuple[Any, ...]:
 
 def _pairs(who: str, pad: Any, shape: tuple[int, ...]) -> list[tuple[int, int]]:
     """What to add (before, after) each axis; `pad` names the last axis first."""
-    pad = tuple(pad)
+    if not isinstance(pad, (tuple, list)):
+        raise TypeError(f"{who}: pad is {pad!r}, expected a tuple (before, after, …)")
+    pad = tuple([_checks.integer(who, "pad", n) for n in pad])
     if len(pad) % 2 or len(pad) > 2 * len(shape):
         raise ShapeError(
             f"{who}: pad is {pad}, expected a pair (before, after) for each of the last axes of "
@@ -200,6 +202,8 @@ def pad(x: Any, pad: Any, mode: str = "constant", value: Any = None) -> Any:
     _checks.choice("pad", "mode", mode, "constant", "reflect", "replicate", "circular")
     if mode == "constant":
         _pairs("pad", pad, x.shape)
+        if isinstance(value, (tuple, list)):
+            raise TypeError(f"pad: value is {value!r}, expected a number")
         return constant_pad_nd(x, tuple(pad), 0 if value is None else value)
     if value is not None:
         raise ValueError(f"pad: value is given, but mode {mode!r} takes none")

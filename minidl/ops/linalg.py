@@ -133,6 +133,7 @@ def _scaled_sum(op: str, x: Any, product: Any, beta: float, alpha: float) -> Any
         raise ShapeError(
             f"{op}: input {tuple(x.shape)} does not broadcast to the product {product.shape}"
         )
+    _checks.same_dtype(op, input=x, product=product)
     product = product if alpha == 1 else product * alpha
     if beta == 0:  # what is not wanted may even be NaN
         return product
@@ -194,6 +195,8 @@ def tensordot(a: Any, b: Any, dims: Any = 2) -> Any:
         if not 0 <= n <= min(len(a.shape), len(b.shape)):
             raise ShapeError(f"tensordot: dims is {n}: a is {a.shape}, b is {b.shape}")
         dims = (range(len(a.shape) - n, len(a.shape)), range(n))
+    if len(dims) != 2:
+        raise ValueError(f"tensordot: dims is {dims!r}, expected an int or two lists of axes")
     of_a, of_b = [
         tuple([_checks.axis("tensordot", d, len(x.shape)) for d in given])
         for x, given in zip((a, b), dims, strict=True)

@@ -52,6 +52,7 @@ def held_above(x: Any, least: float) -> Any:
 
 def alike(name: str, **arguments: Any) -> None:
     """Raise ShapeError unless the arguments have one shape, DtypeError unless one is of floats."""
+    _checks.same_device(name, **arguments)
     (first, x), *others = arguments.items()
     for other, y in others:
         if tuple(x.shape) != tuple(y.shape):
@@ -97,6 +98,12 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None
     return _weighted("l1_loss", input, abs(input - target), reduction, weight)
 
 
+def _rounded_off(d: Any, delta: float) -> Any:
+    """d² / 2 where |d| <= delta, else delta (|d| - delta / 2): no square of a d that is large."""
+    near = clamp(d, -delta, delta)
+    return near * (d - near * 0.5)
+
+
 @composite(formula="d² / (2 beta) where d = |input - target| < beta, else d - beta / 2")
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
     """The absolute error, rounded off where it is below `beta`: huber_loss / beta.
@@ -107,8 +114,8 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     alike("smooth_l1_loss", input=input, target=target)
     if beta < 0:
         raise ValueError(f"smooth_l1_loss: beta is {beta}, expected at least 0")
-    d = abs(input - target)
-    loss = where(d < beta, d * d * (0.5 / beta), d - 0.5 * beta) if beta else d
+    d = input - target
+    loss = _rounded_off(d, beta) / beta if beta else abs(d)
     return reduced("smooth_l1_loss", loss, reduction)
 
 
@@ -128,8 +135,7 @@ def huber_loss(
     alike("huber_loss", input=input, target=target)
     if delta <= 0:
         raise ValueError(f"huber_loss: delta is {delta}, expected more than 0")
-    d = abs(input - target)
-    loss = where(d <= delta, d * d * 0.5, (d - 0.5 * delta) * delta)
+    loss = _rounded_off(input - target, delta)
     if weight is not None:
         alike("huber_loss", input=input, weight=weight)
         loss = loss * weight
@@ -212,6 +218,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     A length below eps counts as eps, and its gradient passes as if it did not. Raises ShapeError
     if the shapes do not broadcast.
     """
+    dim = _checks.integer("cosine_similarity", "dim", dim)
     if x1.shape != x2.shape:
         try:
             shape = np.broadcast_shapes(x1.shape, x2.shape)

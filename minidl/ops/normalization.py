@@ -165,12 +165,19 @@ def _standardized(
     """`standardize`, after checks; float16 is computed in float32, as its sums would overflow."""
     _checks.floating(name, "x", x)
     _checks.same_dtype(name, x=x, weight=weight, bias=bias)
+    _check_eps(name, eps)
     if x.dtype.itemsize > 2:
         return standardize(x, weight, bias, axes, shape, eps)
     wide = np.dtype("float32")
     x, weight, bias = [a if a is None else to_dtype(a, wide) for a in (x, weight, bias)]
     out, centre, var = standardize(x, weight, bias, axes, shape, eps)
     return to_dtype(out, np.dtype("float16")), centre, var
+
+
+def _check_eps(name: str, eps: Any) -> None:
+    """Raise ValueError unless eps is a number from 0: below it variances would become NaN."""
+    if not isinstance(eps, (int, float, np.number)) or not eps >= 0:
+        raise ValueError(f"{name}: eps is {eps!r}, expected a number, at least 0")
 
 
 def _check_channels(name: str, x: Any, **vectors: Any) -> None:
@@ -236,6 +243,7 @@ def batch_norm(
     otherwise. Source: Ioffe and Szegedy (2015), arXiv:1502.03167.
     """
     if training:
+        _check_channels("batch_norm", x, running_mean=running_mean, running_var=running_var)
         return normalize_channels(x, weight, bias, eps)[0]
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: running_mean and running_var are needed unless training")
@@ -249,7 +257,9 @@ def _by_running(
     _check_channels(
         name, x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
-    _checks.floating(name, "x", x)
+    for what, v in (("x", x), ("running_mean", running_mean), ("running_var", running_var)):
+        _checks.floating(name, what, v)
+    _check_eps(name, eps)
     scale = rsqrt(running_var + eps)
     if weight is not None:
         scale = scale * weight
@@ -307,6 +317,7 @@ def group_norm(
     """
     _check_channels("group_norm", x, weight=weight, bias=bias)
     n, c, *sizes = x.shape
+    num_groups = _checks.integer("group_norm", "num_groups", num_groups)
     if num_groups < 1 or c % num_groups:
         raise ShapeError(f"group_norm: {c} channels cannot be split into {num_groups} groups")
     if math.prod(x.shape) == num_groups:
@@ -356,16 +367,19 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
     """x divided by its root mean square over the last axes.
 
     x : (*, *normalized_shape), weight : of normalized_shape, or None -> like x
-    eps : by default the machine epsilon of x's dtype
+    eps : by default the machine epsilon of the dtype in which is computed: float32 for float16
 
     Raises ShapeError if the shapes differ. Source: Zhang and Sennrich (2019), arXiv:1910.07467.
     """
     _checks.floating("rms_norm", "x", x)
     axes = _trailing("rms_norm", x, normalized_shape, weight=weight)
+    wide = x if x.dtype.itemsize > 2 else to_dtype(x, np.dtype("float32"))
     if eps is None:
-        eps = float(np.finfo(x.dtype).eps)
-    out = x * rsqrt(mean(x * x, axes, True) + eps)
-    return out if weight is None else out * weight
+        eps = float(np.finfo(wide.dtype).eps)
+    out = wide * rsqrt(mean(wide * wide, axes, True) + eps)
+    if weight is not None:
+        out = out * weight
+    return out if out.dtype == x.dtype else to_dtype(out, x.dtype)
 
 
 @composite(

@@ -114,6 +114,8 @@ def _check(
     }
     expected |= {state: (value, (x.shape[1], size)) for state, value in states.items()}
     for argument, (value, shape) in expected.items():
+        if value is None and argument not in ("b_ih", "b_hh"):
+            raise TypeError(f"{name}: {argument} is None, expected a tensor of shape {shape}")
         if value is not None and value.shape != shape:
             raise ShapeError(
                 f"{name}: {argument} has shape {value.shape}, expected {shape} for x {x.shape} "
@@ -147,11 +149,6 @@ def _bias(b_ih: Any, b_hh: Any) -> Any:
 
 def _chosen(wanted: tuple[str, ...], found: dict[str, Any]) -> tuple[Any, ...]:
     return tuple([found[name] for name in wanted])
-
-
-def _or_zeros(g: Any, out: Any) -> Any:
-    """The gradient of an output; zeros where nobody used it."""
-    return array_module(out).zeros_like(out) if g is None else g
 
 
 # ---- rnn ----------------------------------------------------------------------------------------
@@ -189,9 +186,8 @@ def _rnn_gradient(
     reverse: bool,
     nonlinearity: str,
 ) -> tuple[Any, ...]:
-    g_out = _or_zeros(g[0], out[0])
     gx, gh0, gw_ih, gw_hh, gb = kernels.rnn_gradient(
-        g_out, g[1], x, h0, w_ih, w_hh, out[0], ends, reverse, nonlinearity
+        *g, x, h0, w_ih, w_hh, out[0], ends, reverse, nonlinearity
     )
     found = {"x": gx, "h0": gh0, "w_ih": gw_ih, "w_hh": gw_hh, "b_ih": gb, "b_hh": gb.copy()}
     return _chosen(wanted, found)
@@ -268,9 +264,8 @@ def _lstm_gradient(
     ends: Any,
     reverse: bool,
 ) -> tuple[Any, ...]:
-    g_out = _or_zeros(g[0], out[0])
     gx, gh0, gc0, gw_ih, gw_hh, gb = kernels.lstm_gradient(
-        g_out, g[1], g[2], x, h0, c0, w_ih, w_hh, out[0], gates, cells, ends, reverse
+        *g, x, h0, c0, w_ih, w_hh, out[0], gates, cells, ends, reverse
     )
     found = {"x": gx, "h0": gh0, "c0": gc0, "w_ih": gw_ih, "w_hh": gw_hh}
     return _chosen(wanted, found | {"b_ih": gb, "b_hh": gb.copy()})
@@ -345,9 +340,8 @@ def _gru_gradient(
     ends: Any,
     reverse: bool,
 ) -> tuple[Any, ...]:
-    g_out = _or_zeros(g[0], out[0])
     names = ("x", "h0", "w_ih", "w_hh", "b_ih", "b_hh")
-    found = kernels.gru_gradient(g_out, g[1], x, h0, w_ih, w_hh, out[0], gates, ends, reverse)
+    found = kernels.gru_gradient(*g, x, h0, w_ih, w_hh, out[0], gates, ends, reverse)
     return _chosen(wanted, dict(zip(names, found, strict=True)))
 
 

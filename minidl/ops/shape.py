@@ -160,8 +160,9 @@ def permute(x: Any, dims: Any) -> Any:
     x : any, dims : a permutation of its axes -> shape[i] = x.shape[dims[i]]
     Raises ValueError unless `dims` names each axis once.
     """
-    order = _checks.axes("permute", tuple(dims), x.ndim) if x.ndim else ()
-    if len(order) != x.ndim:
+    dims = tuple(dims)
+    order = _checks.axes("permute", dims, x.ndim) if len(dims) == x.ndim and dims else ()
+    if len(dims) != x.ndim:
         raise ShapeError(f"permute: dims {tuple(dims)} must name each of the {x.ndim} axes once")
     return x.transpose(order)
 
@@ -327,6 +328,7 @@ def roll(x: Any, shifts: Any, dims: Any = None) -> Any:
     if dims is not None and not hasattr(dims, "__index__") and len(dims) == 0:
         dims = None
     given = (shifts,) if hasattr(shifts, "__index__") else tuple(shifts)
+    given = tuple([_checks.integer("roll", "shifts", n) for n in given])
     if dims is None:
         if len(given) != 1:
             raise ValueError(f"roll: {len(given)} shifts but no dims")
@@ -454,7 +456,7 @@ def tril(x: Any, diagonal: int = 0) -> Any:
 
     Raises ShapeError if x has fewer than two axes.
     """
-    return array_module(x).tril(_matrices("tril", x), diagonal)
+    return array_module(x).tril(_matrices("tril", x), _checks.integer("tril", "diagonal", diagonal))
 
 
 @op(x=lambda g, diagonal: triu(g, diagonal), linear_in=("x",), formula="x above a diagonal")
@@ -463,7 +465,7 @@ def triu(x: Any, diagonal: int = 0) -> Any:
 
     Raises ShapeError if x has fewer than two axes.
     """
-    return array_module(x).triu(_matrices("triu", x), diagonal)
+    return array_module(x).triu(_matrices("triu", x), _checks.integer("triu", "diagonal", diagonal))
 
 
 def _matrices(who: str, x: Any) -> Any:

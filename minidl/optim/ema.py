@@ -4,6 +4,8 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+import numpy as np
+
 from minidl.creation import tensor
 from minidl.device import device_of, to_device
 from minidl.errors import FormatError
@@ -29,7 +31,9 @@ class ExponentialMovingAverage:
             raise ValueError(f"ExponentialMovingAverage: decay is {decay}, expected 0 to 1")
         self.parameters = list(parameters)
         self.decay, self.warmup, self.num_updates = decay, warmup, 0
-        self.averages = [p.data.copy() for p in self.parameters]
+        self.averages = [  # float16 would not hold the small steps
+            p.data.astype(np.promote_types(p.data.dtype, "float32")) for p in self.parameters
+        ]
 
     def update(self) -> None:
         """Move the averages towards the weights as they are now."""

@@ -31,7 +31,7 @@ __all__ = [
 
 
 def _checked(who: str, optimizer: Any, **counts: int) -> Optimizer:
-    """The optimizer. Raises TypeError if it is none, ValueError for counts that are not positive."""
+    """Return the optimizer. Raises TypeError for what is none, ValueError for a count below 1."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"{who}: {type(optimizer).__name__} is no Optimizer")
     for name, count in counts.items():

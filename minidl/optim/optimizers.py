@@ -122,9 +122,7 @@ class AdamW(Adam):
         maximize: bool = False,
         **hints: Any,
     ) -> None:
-        super().__init__(
-            params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, **hints
-        )
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, maximize=maximize, **hints)
 
 
 class NAdam(Optimizer):

@@ -6,10 +6,12 @@ the gradient itself is wanted, so one definition serves every order. What a deri
 the tape keeps.
 
 Read `nodes.py` (what is on the tape), then `operation.py` (how an op is recorded), then `replay.py`
-(how its derivatives run). Nothing here knows any particular operation but the few that the tape
-needs itself. `ops` builds on it; `tensor` builds on both and tells it once what a Tensor is.
+(how its derivatives run); `registry.py` lists the ops, `observation.py` lets others look on.
+Nothing here knows any particular operation but the few that the tape needs itself. `ops` builds on
+it; `tensor` builds on both and tells it once what a Tensor is.
 """
 
+from minidl.tape.composite import Composite, composite
 from minidl.tape.nodes import (
     Leaf,
     Node,
@@ -25,18 +27,15 @@ from minidl.tape.nodes import (
 )
 from minidl.tape.observation import Event, observe, observers
 from minidl.tape.operation import (
-    Composite,
-    Facts,
     Kept,
     Op,
     alias,
-    composite,
     expand_to,
     op,
-    registry,
     sum_to,
     to_dtype,
 )
+from minidl.tape.registry import Facts, registry
 from minidl.tape.replay import backward, grad, walk
 
 __all__ = [

@@ -32,13 +32,13 @@ def set_recording(on: bool) -> Iterator[None]:
 class TensorBase:
     """What the tape knows of a tensor; `tensor.py` makes the class that users see.
 
-    data : the array;  grad : None or a tensor;  node : its place on the tape, None unless a
+    data : the array;  _grad : None or a tensor;  node : its place on the tape, None unless a
     gradient may be asked of it;  born : the time at which an untracked view was taken
     """
 
-    __slots__ = ("__weakref__", "born", "data", "grad", "node")
+    __slots__ = ("__weakref__", "_grad", "born", "data", "node")
     data: Any
-    grad: Any
+    _grad: Any
     node: Any
     born: int
 
@@ -116,7 +116,7 @@ def tie(array: Any, node: Any) -> Any:
     """A Tensor of an array that belongs at `node`: the constructor without its checks."""
     tensor: Any = _new(_class)
     tensor.data = array
-    tensor.grad = None
+    tensor._grad = None
     tensor.node = node
     tensor.born = 0
     return tensor

@@ -1,6 +1,5 @@
 """An operation: a function of arrays with its derivatives, and how it is recorded."""
 
-import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -8,9 +7,11 @@ import numpy as np
 
 from minidl import dtypes
 from minidl.device import array_module, device_of, is_array, laid_out_like, owner
-from minidl.errors import DeviceError, DtypeError, ShapeError
+from minidl.errors import DeviceError, DtypeError
+from minidl.tape.explaining import BARE, in_the_name_of, is_numpys, named, speaker
 from minidl.tape.nodes import Node, Port, TensorBase, clock, mode, rebased, tie
 from minidl.tape.observation import observers, tell, users_line
+from minidl.tape.registry import Facts, register, spelled
 
 
 class Kept:
@@ -24,36 +25,6 @@ class Kept:
 
     def __init__(self, **values: Any) -> None:
         self.values = values
-
-
-registry: dict[str, Any] = {}  # every operation that minidl claims, and users' own, by name
-_SPELLINGS = {"axis": "dim", "keepdims": "keepdim", "axis0": "dim0", "axis1": "dim1"}
-# PyTorch's options that no op here has: refused by name.
-_NOT_OFFERED = frozenset({"out", "inplace", "alpha", "rounding_mode", "memory_format", "generator"})
-
-
-class Facts:
-    """What is known of an operation beside its code: tests, docs and error texts read it.
-
-    formula : the definition in one line; linear_in : arguments in which it is linear
-    domain : where it is defined; kink : where it has no derivative, and the value chosen there
-    """
-
-    __slots__ = ("domain", "formula", "kink", "linear_in")
-
-    def __init__(
-        self, formula: str, linear_in: tuple[str, ...], domain: str, kink: str | None
-    ) -> None:
-        self.formula, self.linear_in, self.domain, self.kink = formula, linear_in, domain, kink
-
-
-def register(thing: Any, function: Callable[..., Any]) -> None:
-    """Enter an operation under its name; a user's own under module and name."""
-    ours = function.__module__.startswith("minidl.")
-    name = function.__name__ if ours else f"{function.__module__}.{function.__qualname__}"
-    if ours and name in registry:
-        raise ValueError(f"op {name!r} is defined twice: in {function.__module__} as well")
-    registry[name] = thing
 
 
 class Recipe:
@@ -162,6 +133,7 @@ class Op:
         self.definition = definition
         self.elementwise, self.broadcasts = elementwise, elementwise or broadcasts
         self.floats, self.quiet, self.facts = floats, quiet, facts
+        self.public = self.name in forward.__globals__.get("__all__", ())
         self.recipes: dict[tuple[int, ...], Recipe] = {}
 
     def __repr__(self) -> str:
@@ -186,7 +158,7 @@ class Op:
             args = (*args[: self.count], *args[self.count])
         if self.variadic and self.variadic in options:
             args = (*args, *options.pop(self.variadic))
-        options = _spelled(options, self.positional)
+        options = spelled(self.name, options, (*self.positional, *self.keywords))
         if len(args) > self.count and not self.variadic:
             raise TypeError(f"{self.name}: takes {self.count} arguments, got {len(args)}")
         bound = list(args)
@@ -200,9 +172,7 @@ class Op:
                 raise TypeError(f"{self.name}: argument {name!r} is missing")
         for name in options:
             if name not in self.keywords:
-                if name in self.positional:
-                    raise TypeError(f"{self.name}: argument {name!r} is given twice")
-                raise _no_such_option(self.name, name)
+                raise TypeError(f"{self.name}: argument {name!r} is given twice")
         if self.keywords:
             options = self.keyword_defaults | options
             for name in self.keywords:
@@ -237,7 +207,7 @@ class Op:
                     out = self.forward(*values, **options)
             else:
                 out = self.forward(*values, **options)
-        except (ValueError, TypeError, IndexError, OverflowError) as error:
+        except BARE as error:
             raise self._explained(error, values) from None
         kept: Any = None
         many = False
@@ -324,8 +294,8 @@ class Op:
         places = [
             f"{name} on {device_of(v)}"
             for name, v in zip(self.names_of(len(values)), values, strict=True)
-            if is_array(v)
             for v in [v.data if isinstance(v, TensorBase) else v]
+            if is_array(v)
         ]
         return DeviceError(
             f"{self.name}: its arguments are on different devices: {', '.join(places)}; "
@@ -334,19 +304,17 @@ class Op:
 
     def _explained(self, error: Exception, values: Sequence[Any]) -> Exception:
         """Turn an array library's own error into one that names the op and its arguments."""
-        if isinstance(error, (ShapeError, DtypeError)) or str(error).startswith(f"{self.name}:"):
+        if str(error).startswith(f"{self.name}: ") and not is_numpys(error):
             return error
+        if speaker(error) is not None:
+            return in_the_name_of(self.name, error) if self.public else error
         if len({type(v) for v in values if is_array(v)}) > 1:
             return self._devices_meet(values)
-        shown = ", ".join(
-            f"{name} is {v.shape} {v.dtype}"
-            for name, v in zip(self.names_of(len(values)), values, strict=True)
-            if is_array(v)
-        )
-        text = f"{self.name}: {error}" + (f" ({shown})" if shown else "")
-        if isinstance(error, IndexError):
-            return IndexError(text)
-        return (DtypeError if isinstance(error, TypeError) else ShapeError)(text)
+        required = values[: self.count - len(self.defaults)]
+        if self.elementwise and any(v is None for v in required):
+            name = self.positional[[v is None for v in values].index(True)]
+            return DtypeError(f"{self.name}: {name} is None, expected a tensor or a number")
+        return named(self.name, error, self.names_of(len(values)), values, self.elementwise)
 
 
 class _Method:
@@ -422,59 +390,6 @@ def op(
     return make
 
 
-class Composite:
-    """The registry's entry of a function that is written with ops and has no derivative itself."""
-
-    def __init__(self, function: Callable[..., Any], facts: Facts) -> None:
-        self.function, self.facts, self.name = function, facts, function.__name__
-        self.__doc__ = function.__doc__
-
-    def __call__(self, *args: Any, **options: Any) -> Any:
-        """Call the function."""
-        return self.function(*args, **options)
-
-    def __repr__(self) -> str:
-        return f"<composite {self.name}>"
-
-
-def composite(
-    *, formula: str = "", domain: str = "all numbers", kink: str | None = None
-) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Enter a function written with ops into the registry; its options are spelled as an op's."""
-
-    def make(function: Callable[..., Any]) -> Callable[..., Any]:
-        text = formula or (function.__doc__ or "").strip().partition("\n")[0]
-        code = function.__code__
-        names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
-
-        @functools.wraps(function)
-        def call(*args: Any, **options: Any) -> Any:
-            if options:
-                options = _spelled(options, names)
-                for name in options:
-                    if name not in names:
-                        raise _no_such_option(function.__name__, name)
-            return function(*args, **options)
-
-        register(Composite(call, Facts(text, (), domain, kink)), function)
-        return call
-
-    return make
-
-
-def _spelled(options: dict[str, Any], known: Sequence[str]) -> dict[str, Any]:
-    """Options with NumPy's spellings (axis, keepdims) replaced where PyTorch's are known."""
-    return {
-        _SPELLINGS[k] if k not in known and k in _SPELLINGS else k: v for k, v in options.items()
-    }
-
-
-def _no_such_option(op: str, name: str) -> Exception:
-    if name in _NOT_OFFERED:
-        return NotImplementedError(f"{op}: the option {name!r} is not offered")
-    return TypeError(f"{op}: there is no argument {name!r}")
-
-
 def refuse_stale(op: "Op", arguments: Sequence[Any]) -> None:
     """Refuse a tensor whose memory another tensor changed with a gradient after it was made."""
     for name, a in zip(op.names_of(len(arguments)), arguments, strict=True):
@@ -513,6 +428,8 @@ def sum_to(x: Any, shape: Any) -> Any:
     axes = tuple(range(lead)) + tuple(
         i + lead for i, n in enumerate(shape) if n == 1 != x.shape[i + lead]
     )
+    if x.dtype == "float16":  # added up in float16, many terms would get lost
+        return x.sum(axis=axes, keepdims=True, dtype="float32").astype("float16").reshape(shape)
     return x.sum(axis=axes, keepdims=True).reshape(shape)
 
 

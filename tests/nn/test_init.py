@@ -65,6 +65,7 @@ def test_special_forms() -> None:
     sparse = init.sparse_(empty(10, 4), 0.25, std=1).data
     assert ((sparse == 0).sum(0) == 3).all()
     assert init.orthogonal_(empty(0, 3)).shape == (0, 3)
+    assert init.xavier_normal_(init.xavier_uniform_(empty(0, 0))).shape == (0, 0)
 
 
 def test_fills_set_every_element() -> None:
@@ -117,6 +118,14 @@ def test_errors() -> None:
         init.orthogonal_(empty(3))
     with pytest.raises(DtypeError, match="normal_: the tensor is int64"):
         init.normal_(minidl.tensor([1]))
+    for name in (
+        "uniform_", "normal_", "trunc_normal_", "orthogonal_", "xavier_uniform_",
+        "xavier_normal_", "kaiming_uniform_", "kaiming_normal_",
+    ):  # fmt: skip
+        with pytest.raises(NotImplementedError, match="generator is not offered"):
+            getattr(init, name)(empty(2, 2), generator=3)
+    with pytest.raises(NotImplementedError, match="sparse_: generator is not offered"):
+        init.sparse_(empty(2, 2), 0.5, generator=3)
     with pytest.raises(ValueError, match="has no probability"):
         init.trunc_normal_(empty(3), mean=0, std=1, a=90, b=91)
 
@@ -146,6 +155,23 @@ def test_clip_grad_norm() -> None:
     bad = with_gradients([math.inf])
     with pytest.raises(RuntimeError, match="the norm of the gradients is inf"):
         clip_grad_norm_(bad, 1.0, error_if_nonfinite=True)
+
+
+def test_clip_grad_norm_of_infinite_and_of_small_floats() -> None:
+    parameters = with_gradients([math.inf, 1.0], [2.0])
+    assert clip_grad_norm_(parameters, 1.0).item() == math.inf
+    assert math.isnan(parameters[0].grad.data[0])
+    assert parameters[1].grad.tolist() == [0]
+    parameters = with_gradients([math.nan], [2.0])
+    assert math.isnan(clip_grad_norm_(parameters, 1.0).item())
+    assert math.isnan(parameters[1].grad.item())
+    half = nn.Parameter(minidl.zeros(2).half())
+    half.grad = minidl.tensor([300.0, 400.0]).half()  # whose squares float16 does not hold
+    norm = clip_grad_norm_(half, 1.0)
+    assert (norm.item(), norm.dtype, half.grad.dtype) == (500, "float16", "float16")
+    np.testing.assert_allclose(half.grad.data, [0.6, 0.8], rtol=1e-3)
+    assert clip_grad_norm_(with_gradients([3.0, 0.0], [4.0]), 9.0, norm_type=0).item() == 2
+    assert clip_grad_norm_(with_gradients([], [4.0]), 9.0, norm_type=math.inf).item() == 4
 
 
 def test_clipping_gradients_that_share_memory() -> None:

@@ -104,6 +104,39 @@ def test_activation_of_a_layer() -> None:
         (lambda: nn.GRU(2, 3)(minidl.ones(4, 1, 2), lengths=[5]), ValueError, "lengths"),
         (lambda: nn.GRUCell(2, 3)(minidl.ones(1, 3)), ShapeError, r"expected \(N, 2\)"),
         (
+            lambda: nn.GRUCell(2, 3)(minidl.ones(4, 2), minidl.zeros(1, 3)),
+            ShapeError,
+            r"hx has shape \(1, 3\), expected \(4, 3\)",
+        ),
+        (
+            lambda: nn.LSTMCell(2, 3)(minidl.ones(4, 2), (minidl.zeros(4, 3), minidl.zeros(3))),
+            ShapeError,
+            r"LSTMCell: hx has shape \(3,\), expected \(4, 3\)",
+        ),
+        (
+            lambda: nn.GRU(2, 3)(minidl.ones(4, 1, 2), (minidl.zeros(1, 1, 3),)),
+            TypeError,
+            "GRU: hx holds .*, expected a tensor",
+        ),
+        (
+            lambda: nn.GRU(2, 3)(minidl.ones(4, 2), minidl.zeros(1, 1, 3)),
+            ShapeError,
+            r"hx has shape \(1, 1, 3\), expected \(1, 3\)",
+        ),
+        (
+            lambda: nn.Embedding.from_pretrained(np.ones((3, 2)), padding_idx=3),
+            ValueError,
+            "padding_idx is 3, there are 3 rows",
+        ),
+        (
+            lambda: nn.Embedding.from_pretrained(np.ones((3, 2)), max_norm=1.0),
+            NotImplementedError,
+            "max_norm is not offered",
+        ),
+        (lambda: nn.Softmax2d()(minidl.ones(2, 2)), ShapeError, "expected 3 or 4 axes"),
+        (lambda: nn.MSELoss(size_average=False), NotImplementedError, "MSELoss: size_average"),
+        (lambda: nn.L1Loss(reduce=True), NotImplementedError, "L1Loss: reduce is not"),
+        (
             lambda: nn.ConvTranspose1d(1, 1, 3, 2)(minidl.ones(1, 1, 2), output_size=[7]),
             ValueError,
             "an axis may be 5 to 6, not 7",
@@ -159,6 +192,32 @@ def test_batch_norm_function_changes_running_statistics_in_place() -> None:
     assert layer.running_var.dtype == "float16"
 
 
+@pytest.mark.parametrize("shape", [(0, 3), (0, 3, 2), (2, 3, 0)])
+def test_an_empty_batch_leaves_running_statistics(shape: tuple[int, ...]) -> None:
+    x = minidl.zeros(*shape)
+    for layer in (nn.BatchNorm1d(3), nn.InstanceNorm1d(3, track_running_stats=True)):
+        if len(shape) == 3 or isinstance(layer, nn.BatchNorm1d):
+            assert layer(x).shape == shape
+            assert layer.running_mean.tolist() == [0, 0, 0]
+            assert layer.running_var.tolist() == [1, 1, 1]
+
+
+def test_a_refused_batch_does_not_count() -> None:
+    layer = nn.BatchNorm1d(2, momentum=None)
+    for bad in (minidl.ones(1, 2), minidl.ones(3, 4)):
+        with pytest.raises(ValueError, match="batch_norm"):
+            layer(bad)
+    assert layer.num_batches_tracked.item() == 0
+    layer(minidl.tensor([[0.0, 2.0], [2.0, 6.0]]))
+    assert layer.running_mean.tolist() == [1, 4]
+    assert layer.num_batches_tracked.item() == 1
+
+
+def test_inputs_by_name() -> None:
+    scores, labels = minidl.zeros(2, 3), minidl.tensor([0, 1])
+    assert nn.CrossEntropyLoss()(input=scores, target=labels).item() == pytest.approx(np.log(3))
+
+
 def test_embedding_from_a_table() -> None:
     table = minidl.tensor([[1.0, 2.0], [3.0, 4.0]])
     layer = nn.Embedding.from_pretrained(table, padding_idx=0)
@@ -169,6 +228,7 @@ def test_embedding_from_a_table() -> None:
     assert learnt.weight.requires_grad
     assert learnt.weight.dtype == "float64"
     assert repr(learnt) == "Embedding(2, 3)"
+    assert nn.Embedding.from_pretrained(table, padding_idx=-1).padding_idx == 1
     with pytest.raises(ShapeError, match="expected 2 axes"):
         nn.Embedding.from_pretrained([1.0])
 

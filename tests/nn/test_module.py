@@ -85,6 +85,14 @@ def test_what_cannot_be_assigned() -> None:
 
     with pytest.raises(AttributeError, match=r"Early: call super\(\).__init__\(\) before"):
         Early()
+
+    class Never(nn.Module):
+        def __init__(self) -> None:
+            pass
+
+    for use in (lambda m: m.state_dict(), lambda m: m.double(), lambda m: nn.Sequential(m).half()):
+        with pytest.raises(AttributeError, match=r"Never: its __init__ does not call super\(\)"):
+            use(Never())
     model = Half()
     with pytest.raises(TypeError, match="'factor' is a parameter, got Tensor; assign an nn.Param"):
         model.factor = minidl.tensor([1.0])
@@ -201,6 +209,13 @@ def test_misfits_count_without_strict_and_all_are_listed() -> None:
     assert norm.num_batches_tracked.dtype == "int64"
 
 
+def test_a_number_too_large_is_infinite_and_stops_nothing() -> None:
+    model = nn.Linear(1, 2)
+    model.load_state_dict({"weight": np.full((2, 1), 1e300), "bias": np.ones(2)})
+    assert model.weight.tolist() == [[np.inf], [np.inf]]
+    assert model.bias.tolist() == [1, 1]
+
+
 def test_pytorchs_own_tensors() -> None:
     torch = pytest.importorskip("torch")
     ours, theirs = nn.Linear(2, 3), torch.nn.Linear(2, 3)
@@ -252,6 +267,9 @@ def test_grads_and_requires_grad() -> None:
     model(minidl.ones(1, 2)).sum().backward()
     model.zero_grad(set_to_none=False)
     assert model.weight.grad.tolist() == [[0, 0]]
+    model.weight.grad.data[...] = np.inf
+    model.zero_grad(set_to_none=False)
+    assert model.weight.grad.tolist() == [[0, 0]]
     model.zero_grad()
     assert model.weight.grad is None
     model.requires_grad_(False)
@@ -280,6 +298,12 @@ def test_copies_and_no_pickle() -> None:
     made(x).sum().backward()
     assert model[0].weight.grad is None
     assert list(made.state_dict()) == list(model.state_dict())
+    shallow = copy.copy(model[1])
+    assert shallow.weight is model[1].weight
+    shallow.weight = None
+    shallow.register_buffer("more", minidl.ones(1))
+    assert list(model[1].state_dict())[:2] == ["weight", "bias"]
+    assert "more" not in model[1].state_dict()
     with pytest.raises(TypeError, match=r"save model.state_dict\(\) with minidl.save"):
         pickle.dumps(model)
 
@@ -301,6 +325,10 @@ def test_forward_hooks() -> None:
     for handle in handles:
         handle.remove()
     assert (model(x, twice=True).data == model.forward(x, twice=True).data).all()
+    with pytest.raises(NotImplementedError, match="register_forward_hook: with_kwargs is not"):
+        model.register_forward_hook(print, with_kwargs=True)
+    with pytest.raises(NotImplementedError, match="load_state_dict: assign is not offered"):
+        model.load_state_dict({}, assign=True)
     model.register_forward_pre_hook(lambda m, args: x * 0)
     assert (model(x).data == model.forward(x * 0).data).all()
 
@@ -394,6 +422,9 @@ def test_lists_and_dicts() -> None:
         "1.weight", "1.bias", "3.weight", "3.bias",
     ]  # fmt: skip
     assert isinstance(layers[1:3], nn.ModuleList)
+    both = layers + nn.ModuleList(modules=[nn.ELU()])
+    assert (len(both), both[0], len(layers)) == (5, layers[0], 4)
+    assert len(nn.Sequential(nn.ELU()) + nn.Sequential(nn.ReLU(), nn.ReLU())) == 3
     named = nn.ModuleDict({"a": nn.ReLU(), "b": nn.Linear(1, 1)})
     named["c"] = nn.Tanh()
     assert named.keys() == ["a", "b", "c"]

@@ -45,6 +45,25 @@ def test_the_model_is_left_as_it_was() -> None:
         nn.summary(model)
 
 
+def test_buffers_that_forward_changes_are_put_back() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", minidl.zeros(1))
+            self.register_buffer("last", minidl.zeros(1))
+
+        def forward(self, x: minidl.Tensor) -> minidl.Tensor:
+            self.calls.add_(1)
+            self.last = x.sum().reshape(1)
+            return x
+
+    model = Counting()
+    last = model.last
+    nn.summary(model, minidl.ones(2))
+    assert model.calls.item() == 0
+    assert model.last is last
+
+
 def test_the_model_is_left_as_it_was_by_an_error() -> None:
     model = nn.Sequential(nn.Linear(2, 2), nn.Linear(3, 2))
     with pytest.raises(ValueError, match="linear"):

@@ -12,6 +12,7 @@ CASES = {
         Case(D(2, 3), A(1)),
         Case(D(2, 3), A()),
         Case(D(4), A(1)),
+        Case(D(), A(1)),
         Case(D(2, 2, 1, 2), A(2)),
     ],
     "hardsigmoid": [  # PyTorch has no second derivative of its own

@@ -36,7 +36,7 @@ CASES = {
         Case(A(2, 3), I(4, 3, low=-2)),
         Case(I(5, 3), I(4, 3)),
     ],
-    "square": [Case(A(2, 3))],
+    "square": [Case(A(2, 3)), Case(B(2, 3))],
     "where": [Case(B(2, 3), A(2, 3), A(3)), Case(B(3), A(2, 3), 0.0), Case(B(3), A(), A(2, 1))],
     "masked_fill": [
         Case(A(2, 3), B(3), 0.5),
@@ -77,7 +77,7 @@ CASES = {
         Case(A(2, 3), torch=lambda torch, x: torch.where(x > 0, x, -x)),
         Case(I(5, 4, low=-5)),
     ],
-    "sign": [Case(A(2, 3)), Case(I(5, 4, low=-5))],
+    "sign": [Case(A(2, 3)), Case(I(5, 4, low=-5)), Case(B(2, 3))],
     "lerp": [
         Case(A(2, 3), A(3), 0.25),
         Case(A(2, 3), A(3), 0.75),

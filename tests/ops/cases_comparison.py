@@ -28,6 +28,7 @@ CASES = {
         Case(A(2, 3), A(3)),
         Case(A(2, 3), A(3), 0.5, 0.25),
         Case(I(3, 6), I(3, 6)),
+        Case(B(2, 3), B(3)),
         Case(A(2, 3), A(3), atol=2.0, equal_nan=True),
     ],
 }

@@ -42,10 +42,14 @@ CASES = {
         Case(A(3), A(3), reduction="sum"),
         Case(A(2, 1), A(2, 1), reduction="none"),
         Case(A(0), A(0), reduction="sum"),
+        Case(A(2, 3), A(2, 3), weight=P(2, 3)),
+        Case(A(3), A(3), reduction="sum", weight=P(3)),
     ],
     "l1_loss": [
         Case(A(2, 3), P(2, 3, low=3, high=4)),
         Case(A(3), P(3, low=3, high=4), reduction="none"),
+        Case(A(2, 3), P(2, 3, low=3, high=4), weight=P(2, 3)),
+        Case(A(3), P(3, low=3, high=4), reduction="none", weight=P(3)),
     ],
     "smooth_l1_loss": [
         Case(P(6, low=-0.4, high=0.4), P(6, low=-0.4, high=0.4)),
@@ -57,6 +61,7 @@ CASES = {
         Case(P(6, low=-0.4, high=0.4), P(6, low=-0.4, high=0.4)),
         Case(P(4, low=1, high=2), P(4, low=-1, high=0), reduction="sum", delta=0.25),
         Case(P(4, low=-0.4, high=0.4), P(4, low=-0.4, high=0.4), reduction="none", delta=2.0),
+        Case(P(6, low=-0.4, high=0.4), P(6, low=-0.4, high=0.4), weight=P(6)),
     ],
     "gaussian_nll_loss": [
         Case(A(2, 3), A(2, 3), P(2, 3)),

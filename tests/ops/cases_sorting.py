@@ -10,6 +10,7 @@ CASES = {
         Case(D(2, 3), 1),
         Case(D(2, 3), 0, True),
         Case(A(2, 3), A(3)),
+        Case(A(2, 3), other=A(3)),
         Case(D(), 0),
     ],
     "min": [Case(D(2, 3)), Case(D(2, 3), 1), Case(D(2, 3), -2, True), Case(A(2, 3), A(3))],

@@ -208,3 +208,9 @@ def test_relu_keeps_its_output_alone() -> None:
 def test_what_is_refused(call: Any, error: type[Exception], text: str) -> None:
     with pytest.raises(error, match=text):
         call(minidl.zeros(4, 3))
+
+
+def test_softmax_of_many_small_floats_adds_up_in_float32() -> None:
+    x = minidl.zeros((5000, 2), dtype="float16")
+    assert ops.softmax(x, 0).data[0, 0] == np.float16(1 / 5000)
+    assert ops.log_softmax(x, 0).data[0, 0] == np.float16(-math.log(5000))

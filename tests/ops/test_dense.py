@@ -176,6 +176,13 @@ def test_equal_scores_give_the_mean() -> None:
     np.testing.assert_allclose(out.data[0], v.data.mean(0))
 
 
+def test_attention_in_float16_forms_its_scores_in_float32() -> None:
+    x = minidl.tensor([[900.0, 0.0], [0.0, 900.0]], dtype="float16", requires_grad=True)
+    out = ops.scaled_dot_product_attention(x, x, x)
+    assert out.tolist() == x.tolist()
+    assert out.dtype == minidl.grad(out.sum(), x)[0].dtype == "float16"
+
+
 def test_attention_dropout_scales_what_it_keeps() -> None:
     v = minidl.tensor(np.ones((50, 1)))
     q, k = minidl.tensor(np.zeros((20, 2))), minidl.tensor(np.zeros((50, 2)))
@@ -189,6 +196,7 @@ def test_attention_dropout_scales_what_it_keeps() -> None:
 
 X, W, TABLE = np.ones((2, 3)), np.ones((5, 3)), np.ones((4, 2))
 I = np.array([0, 3])
+
 REFUSED = [
     (ShapeError, r"linear: x has shape \(2, 3\), weight \(3, 5\); expected the last axis .* be 5",
      lambda t: ops.linear(t(X), t(W.T))),

@@ -119,9 +119,9 @@ def test_numbers_are_taken_before_arrays_as_in_pytorch() -> None:
     assert numbered(2, 3, 4)[0, :, [0, 1]].shape == (3, 2)  # NumPy: (2, 3)
 
 
-def test_small_and_unsigned_indices_do_not_overflow() -> None:
+def test_indices_of_small_dtypes_do_not_overflow() -> None:
     x = numbered(2, 200, requires_grad=True)
-    (g,) = minidl.grad(x[:, np.array([199, 199], "uint8")].sum(), x)
+    (g,) = minidl.grad(x[:, np.array([-1, -1], "int8")].sum(), x)
     assert g.data[:, 199].tolist() == [2, 2]
     assert g.data.sum() == 4
 
@@ -137,6 +137,7 @@ REFUSED = [
     ("x", "getitem: 'x' is no index"),
     (1.5, "getitem: 1.5 is no index"),
     ((0, (0.5,)), "getitem: an array of float64 is no index"),
+    (np.array([1, 0], "uint8"), "getitem: an index of uint8 is taken for a mask by PyTorch"),
 ]
 
 

@@ -32,6 +32,27 @@ def test_gradient_of_errors_at_their_kinks(loss: Any, want: Any) -> None:
     assert gradient(lambda x: loss(x, minidl.tensor(zeros), "sum"), [1, -1, 0])[1] == want
 
 
+@pytest.mark.parametrize("loss", [ops.smooth_l1_loss, ops.huber_loss])
+def test_the_round_bottom_has_its_second_derivative(loss: Any) -> None:
+    x = minidl.tensor([0.0, 0.5, -2.0], requires_grad=True)
+    (g,) = minidl.grad(loss(x, minidl.zeros_like(x), "sum"), x, create_graph=True)
+    assert minidl.grad(g.sum(), x)[0].tolist() == [1, 1, 0]
+
+
+@pytest.mark.parametrize("loss", [ops.smooth_l1_loss, ops.huber_loss])
+def test_large_errors_are_not_squared(loss: Any) -> None:
+    x = minidl.tensor([3e4, -math.inf, 0.5], dtype="float16", requires_grad=True)
+    out = loss(x, minidl.tensor([0, 0, 0], dtype="float16"), "none")
+    assert out.tolist() == [3e4, math.inf, 0.125]
+    assert minidl.grad(out.sum(), x)[0].tolist() == [1, -1, 0.5]
+
+
+def test_cross_entropy_of_many_classes_in_float16_adds_up_in_float32() -> None:
+    x = minidl.zeros((1, 5000, 2), dtype="float16")
+    loss = ops.cross_entropy(x, minidl.tensor([[0, 1]]))
+    assert loss.item() == np.float16(math.log(5000))
+
+
 def test_hinges_pass_the_gradient_at_the_margin() -> None:
     labels = minidl.tensor([1.0, -1.0])
     hinge = lambda x: ops.hinge_embedding_loss(x, labels, reduction="sum")  # noqa: E731
@@ -189,6 +210,12 @@ REFUSED = [
     (DtypeError, "input is int64", lambda t: ops.cross_entropy(t(X.astype(int)), t(Y))),
     (DtypeError, "nll_loss: target is float32", lambda t: ops.nll_loss(t(X), t(X[:, 0]))),
     (DtypeError, "weight is float64", lambda t: ops.cross_entropy(t(X), t(Y), t(np.ones(3)))),
+    (NotImplementedError, r"pass weight.detach\(\)", lambda t: ops.cross_entropy(
+        t(X), t(Y), t(X[0], requires_grad=True))),
+    (NotImplementedError, "nll_loss: there is no derivative", lambda t: ops.nll_loss(
+        t(X), t(Y), t(X[0], requires_grad=True))),
+    (ShapeError, r"mse_loss: input is \(2, 3\), weight is \(3,\)", lambda t: ops.mse_loss(
+        t(X), t(X), weight=t(X[0]))),
     (ValueError, "label_smoothing is 2", lambda t: ops.cross_entropy(
         t(X), t(Y), label_smoothing=2)),
     (ValueError, "cross_entropy: reduction is 'batchmean'", lambda t: ops.cross_entropy(

@@ -147,3 +147,11 @@ X = np.ones((2, 4, 3), "float32")
 def test_what_is_refused(error: Any, text: Any, call: Any) -> None:
     with pytest.raises(error, match=text):
         call(minidl.tensor)
+
+
+def test_rms_norm_of_float16_is_computed_in_float32() -> None:
+    for size in (1e-3, 1e3):  # whose squares are lost in the eps of float16, or infinite
+        x = minidl.tensor([[size, -size]], dtype="float16", requires_grad=True)
+        out = ops.rms_norm(x, 2, minidl.tensor([1.0, 2.0], dtype="float16"))
+        np.testing.assert_allclose(out.data, [[1, -2]], rtol=0.06)
+        assert out.dtype == minidl.grad(out.sum(), x)[0].dtype == "float16"

@@ -234,6 +234,16 @@ def test_derivatives_of_empty_tensors_are_empty() -> None:
         assert minidl.grad(ops.sum(f(x)), x)[0].shape == (0, 3)
 
 
+@pytest.mark.parametrize("f", [ops.sum, ops.mean, ops.nansum, ops.norm, ops.prod])
+def test_dtype_is_that_of_the_result_and_the_gradient_keeps_its_own(f: Any) -> None:
+    x = minidl.tensor([[1.0, 2.0], [3.0, 4.0]], dtype="float32", requires_grad=True)
+    y = f(x, dim=1, dtype="float64")
+    assert y.dtype == "float64"
+    np.testing.assert_allclose(plain(y), plain(f(x.detach().double(), dim=1)), rtol=1e-12)
+    assert minidl.grad(y.sum(), x)[0].dtype == "float32"
+    assert f(minidl.tensor([1, 2]), dtype="float32").dtype == "float32"
+
+
 floats = hnp.arrays("float64", hnp.array_shapes(max_dims=3, max_side=5), elements=st.floats(-9, 9))
 
 

@@ -212,8 +212,26 @@ def test_a_schedule_resumes_exactly(name: str, i: int) -> None:
         assert [g["lr"] for g in other.param_groups] == [g["lr"] for g in optimizer.param_groups]
         scheduler.step()
         resumed.step()
-    with pytest.raises(FormatError, match=name):
-        resumed.load_state_dict({"wrong": 1})
+    before = resumed.state_dict()
+    for bad in ({"wrong": 1}, before | {"last_epoch": "x"}, before | {"base_lrs": [None, 1.0]}):
+        with pytest.raises(FormatError, match=name):
+            resumed.load_state_dict(bad)
+    assert resumed.state_dict() == before
+
+
+def test_restarts_go_on_from_a_fraction() -> None:
+    optimizer = optim.SGD([ours(numbers(0, (2,)))], lr=0.1)
+    scheduler = lr_scheduler.CosineAnnealingWarmRestarts(optimizer, 3, 2)
+    found = []
+    for t in (0.5, 1.25, None, None, 7.5, None, None):
+        scheduler.step(t)
+        found.append(round(scheduler.get_last_lr()[0], 9))
+    expected = [0.09330127, 0.062940952, 0.014644661, 0.099572243]  # PyTorch 2.13's
+    assert found == [*expected, 0.014644661, 0.001703709, 0.099572243]
+    other = optim.SGD([ours(numbers(0, (2,)))], lr=0.1)
+    resumed = lr_scheduler.CosineAnnealingWarmRestarts(other, 3, 2)
+    resumed.load_state_dict(scheduler.state_dict())
+    assert resumed.get_last_lr() == scheduler.get_last_lr()
 
 
 def test_warmup_rises_and_stays() -> None:
@@ -274,6 +292,9 @@ def test_closure_zero_grad_and_groups() -> None:
     np.testing.assert_allclose(q.data, before - 0.5)
     optimizer.zero_grad(set_to_none=False)
     assert not p.grad.data.any()
+    p.grad = minidl.tensor([np.inf, np.nan])
+    optimizer.zero_grad(set_to_none=False)
+    assert p.grad.tolist() == [0, 0]
     optimizer.zero_grad()
     assert p.grad is None
     assert "group 1: 1 tensors" in repr(optimizer)
@@ -301,6 +322,20 @@ def test_bad_parameters_and_options() -> None:
         optim.Adam([p], betas=(1.0, 0.9))
     with pytest.raises(TypeError, match="is no Optimizer"):
         lr_scheduler.StepLR(p, 3)
+    with pytest.raises(TypeError, match="ReduceLROnPlateau: Tensor is no Optimizer"):
+        lr_scheduler.ReduceLROnPlateau(p)
+    optimizer = optim.AdamW([p], foreach=True, fused=None, capturable=False)  # PyTorch's hints
+    with pytest.raises(NotImplementedError, match="AdamW: differentiable is not offered"):
+        optim.AdamW([p], differentiable=True)
+    with pytest.raises(TypeError, match="SGD: there is no option 'speed'"):
+        optim.SGD([p], speed=1)
+    for make in (
+        lambda: lr_scheduler.StepLR(optimizer, 0),
+        lambda: lr_scheduler.CosineAnnealingLR(optimizer, 0),
+        lambda: lr_scheduler.LinearLR(optimizer, total_iters=0),
+    ):
+        with pytest.raises(ValueError, match="is 0, expected more than 0"):
+            make()
 
 
 def test_a_foreign_state_is_refused_whole() -> None:
@@ -313,6 +348,8 @@ def test_a_foreign_state_is_refused_whole() -> None:
     for state, message in [
         (other.state_dict(), r"exp_avg has shape \(3,\), its parameter \(2,\)"),
         ({}, "no optimiser's state"),
+        (one.state_dict() | {"state": {"first": {}}}, "no optimiser's state"),
+        (one.state_dict() | {"state": {0: 3}}, "no optimiser's state"),
         (optim.Adam([p, q]).state_dict(), "groups of .2. parameters, here .1."),
         (optim.SGD([p]).state_dict(), "a group lacks the options"),
     ]:
@@ -337,6 +374,15 @@ def test_moving_average() -> None:
     assert other.num_updates == 1
     with pytest.raises(FormatError, match="shapes"):
         optim.ExponentialMovingAverage([ours(np.zeros(3))]).load_state_dict(state)
+    half = minidl.tensor([0.0], dtype="float16", requires_grad=True)
+    slow = optim.ExponentialMovingAverage([half])
+    with minidl.no_grad():
+        half.fill_(1.0)
+    for _ in range(1000):
+        slow.update()
+    assert slow.averages[0][0] == pytest.approx(1 - 0.999**1000, rel=1e-4)
+    slow.copy_to()
+    assert half.dtype == "float16"
     average.copy_to()
     np.testing.assert_allclose(p.data, [2.0, 2.9])
     with pytest.raises(ValueError, match="decay is 2"):

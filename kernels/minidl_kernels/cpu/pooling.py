@@ -4,6 +4,7 @@ The loops run along the channels, which are contiguous: the compiler makes vecto
 them. One or two spatial axes are taken as three with leading axes of one place.
 """
 
+import math
 from typing import Any
 
 import numpy as np
@@ -82,7 +83,7 @@ def max_pool_input(g: Any, index: Any, shape: Ints) -> Any:
     gx = np.zeros((n, *spatial, c), g.dtype)
     g, index = np.ascontiguousarray(channels_last(g)), np.ascontiguousarray(channels_last(index))
     rows = (n, g.size // (n * c) if g.size else 0, c)
-    _scatter(g.reshape(rows), index.reshape(rows), gx.reshape(n, gx[:1, ..., 0].size, c))
+    _scatter(g.reshape(rows), index.reshape(rows), gx.reshape(n, math.prod(spatial), c))
     return channels_first(gx)
 
 
