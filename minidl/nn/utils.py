@@ -8,7 +8,7 @@ import numpy as np
 from minidl import ops
 from minidl.device import array_module
 from minidl.errors import ShapeError
-from minidl.tape import TensorBase, tie, touch
+from minidl.tape import tie, touch
 from minidl.tensor import Tensor
 
 __all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vector_to_parameters"]
@@ -16,7 +16,7 @@ __all__ = ["clip_grad_norm_", "clip_grad_value_", "parameters_to_vector", "vecto
 
 def _with_gradients(parameters: Any) -> list[Any]:
     """Those of the parameters that have a gradient."""
-    given = [parameters] if isinstance(parameters, TensorBase) else parameters
+    given = [parameters] if isinstance(parameters, Tensor) else parameters
     return [p for p in given if p.grad is not None]
 
 
