@@ -14,7 +14,7 @@ import sys
 import urllib.request
 import uuid
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +22,15 @@ from typing import Any
 
 from minidl.errors import FormatError
 
-__all__ = ["DataFile", "cache_folder", "load_file", "read_checked", "read_content"]
+__all__ = [
+    "DataFile",
+    "cache_folder",
+    "fetch",
+    "load_file",
+    "places",
+    "read_checked",
+    "read_content",
+]
 
 _CHUNK = 1 << 16
 _TIMEOUT = 30.0  # seconds without a byte
@@ -69,11 +77,7 @@ def load_file(
         The file is nowhere and could not be fetched: names the places looked at, the addresses
         and the folder to put it in.
     """
-    folders = [Path(root)] if root is not None else []
-    if os.environ.get("MINIDL_DATA"):
-        folders.append(Path(os.environ["MINIDL_DATA"]) / dataset)
-    folders += [Path(folder) for folder in system]
-    folders.append(cache_folder() / dataset)
+    folders = places(dataset, root, system)
     for folder in folders:
         for name in (file.name, file.name.removesuffix(".gz")):
             if (folder / name).is_file():
@@ -82,7 +86,13 @@ def load_file(
                 )
     target = (folders[0] if root is not None else folders[-1]) / file.name
     addresses = [f"{source.rstrip('/')}/{file.name}" for source in sources]
-    failures = _fetch(addresses, target, file) if download else ["download=False"]
+
+    def accept(part: Path) -> None:
+        read_checked(part, file)
+        os.replace(part, target)
+
+    most = file.size + (1 << 20)
+    failures = fetch(addresses, target, most, accept) if download else ["download=False"]
     if not failures:
         return read_checked(target, file)
     raise FileNotFoundError(
@@ -90,6 +100,16 @@ def load_file(
         f"({'; '.join(failures)}). Get it from {' or '.join(addresses) or 'its publisher'}, put it "
         f"into {target.parent}, or set MINIDL_DATA to a folder that holds {dataset}/{file.name}"
     )
+
+
+def places(
+    dataset: str, root: str | os.PathLike[str] | None, system: Sequence[str] = ()
+) -> list[Path]:
+    """Return the folders in which a data set is looked for, in this order, the cache last."""
+    folders = [Path(root)] if root is not None else []
+    if os.environ.get("MINIDL_DATA"):
+        folders.append(Path(os.environ["MINIDL_DATA"]) / dataset)
+    return [*folders, *(Path(folder) for folder in system), cache_folder() / dataset]
 
 
 def cache_folder() -> Path:
@@ -142,20 +162,24 @@ def read_content(path: str | os.PathLike[str], max_bytes: int) -> bytes:
     return b"".join(pieces)
 
 
-def _fetch(addresses: Sequence[str], target: Path, file: DataFile) -> list[str]:
-    """Download `file` from the first address that has it; return why none did, else nothing.
+def fetch(
+    addresses: Sequence[str], target: Path, most: int, accept: Callable[[Path], None]
+) -> list[str]:
+    """Download from the first address that has what `accept` takes; return why none did, if so.
 
-    `target` appears whole and checked, or not at all. Raises FormatError where an address was
-    reached but none gave the right content.
+    target : where it is to be; it is downloaded to another name beside it
+    most : number of bytes above which a download is given up
+    accept : accept(path) checks what was downloaded, and moves it if it is right
+
+    Raises FormatError, the error of `accept`, where an address was reached but none was right.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{uuid.uuid4().hex}.{target.name}")  # keeps the suffix: it says gzip
     failures, wrong = [], False
     for address in addresses:
         try:
-            _transfer(address, part, most=file.size + (1 << 20))
-            read_checked(part, file)
-            os.replace(part, target)
+            _transfer(address, part, most)
+            accept(part)
             return []
         except FormatError as error:
             wrong = True

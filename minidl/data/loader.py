@@ -6,9 +6,10 @@ from typing import Any
 import numpy as np
 
 from minidl.data.dataset import draw_seed, plain_array, shuffle_stream, take
+from minidl.data.prefetch import Prefetcher
 from minidl.device import array_module, is_array
 from minidl.dtypes import get_default_dtype
-from minidl.errors import DtypeError, ShapeError
+from minidl.errors import DtypeError, FormatError, ShapeError
 from minidl.random import Stream
 from minidl.tensor import Tensor
 
@@ -33,6 +34,9 @@ class DataLoader:
     transform : callable, optional
         transform(batch, stream) -> batch, applied to each batch: augmentation, conversion. The
         stream's draws are a function of (seed, epoch, number of the batch).
+    prefetch : int
+        So many batches are made ahead, in a thread, while the caller works on the one before. They
+        are the same bits as with 0, which makes each when it is asked for.
 
     Attributes
     ----------
@@ -43,7 +47,8 @@ class DataLoader:
     Raises
     ------
     ValueError
-        An empty data set, `batch_size` < 1, or `drop_last` that would leave no batch.
+        An empty data set, `batch_size` < 1, `prefetch` < 0, or `drop_last` that would leave no
+        batch.
 
     Examples
     --------
@@ -63,11 +68,9 @@ class DataLoader:
         collate_fn: Callable[[list[Any]], Any] | None = None,
         seed: int | None = None,
         transform: Callable[[Any, Stream], Any] | None = None,
+        prefetch: int = 0,
     ) -> None:
-        if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer):
-            raise ValueError(f"DataLoader: batch_size is a whole number, not {batch_size!r}")
-        if batch_size < 1:
-            raise ValueError(f"DataLoader: batch_size must be 1 or more, got {batch_size}")
+        batch_size = _whole("batch_size", batch_size, 1)
         if len(dataset) == 0:
             raise ValueError("DataLoader: the data set is empty")
         if drop_last and len(dataset) < batch_size:
@@ -75,9 +78,10 @@ class DataLoader:
                 f"DataLoader: drop_last=True leaves no batch: {len(dataset)} items, batch_size "
                 f"{batch_size}"
             )
-        self.dataset, self.batch_size = dataset, int(batch_size)
+        self.dataset, self.batch_size = dataset, batch_size
         self.shuffle, self.drop_last = shuffle, drop_last
         self.collate_fn, self.transform = collate_fn, transform
+        self.prefetch = _whole("prefetch", prefetch, 0)
         self.seed = draw_seed() if seed is None else seed
         self.epoch = 0
         self._stream = shuffle_stream(self.seed)
@@ -98,11 +102,39 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         epoch, self.epoch = self.epoch, self.epoch + 1  # counted when begun, not when first asked
-        return self._batches(epoch)
+        return self.batches(epoch)
 
-    def _batches(self, epoch: int) -> Iterator[Any]:
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Any]:
+        """Return an iterator over the batches of `epoch`, from number `start` on.
+
+        No batch before `start` is made, and `self.epoch` stays: the way back into the middle of an
+        epoch. The iterator has `close()`, which ends it early. Raises ValueError where `start` is
+        not in 0 … len(self).
+        """
+        start = _whole("start", start, 0)
+        if start > len(self):
+            raise ValueError(f"DataLoader: start is {start}, an epoch has {len(self)} batches")
+        made = self._batches(epoch, start)
+        return Prefetcher(made, self.prefetch) if self.prefetch else made
+
+    def state_dict(self) -> dict[str, int]:
+        """Return what the order of the next epochs hangs on, `seed` and `epoch`, for JSON."""
+        return {"seed": int(self.seed), "epoch": int(self.epoch)}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Take over what `state_dict` gave. Raises FormatError, changing nothing."""
+        if not isinstance(state, Mapping) or state.keys() != {"seed", "epoch"}:
+            raise FormatError(f"DataLoader: the state has the keys seed and epoch, not {state!r}")
+        try:
+            seed, epoch = (_whole(name, state[name], 0) for name in ("seed", "epoch"))
+            stream = shuffle_stream(seed)
+        except ValueError as error:
+            raise FormatError(str(error)) from None
+        self.seed, self.epoch, self._stream = seed, epoch, stream
+
+    def _batches(self, epoch: int, start: int) -> Iterator[Any]:
         order = self.order(epoch)
-        for number in range(len(self)):
+        for number in range(start, len(self)):
             batch = self._batch(order[number * self.batch_size : (number + 1) * self.batch_size])
             if self.transform is not None:
                 batch = self.transform(batch, self._stream.fork(1, epoch, number))
@@ -158,6 +190,14 @@ def default_collate(items: Sequence[Any]) -> Any:
         if array.shape != arrays[0].shape:
             raise _differ(place, "the shape", arrays[0].shape, array)
     return Tensor(array_module(arrays[0]).stack(arrays))
+
+
+def _whole(name: str, value: Any, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | np.integer):
+        raise ValueError(f"DataLoader: {name} is a whole number, not {value!r}")
+    if value < least:
+        raise ValueError(f"DataLoader: {name} must be {least} or more, got {value}")
+    return int(value)
 
 
 def _is_number(item: Any) -> bool:

@@ -1,11 +1,13 @@
-"""Make the part of Fashion-MNIST that comes with minidl: `python -m minidl.data.embedded.make`.
+"""Make the data that come with minidl: `python -m minidl.data.embedded.make [DIR]`.
 
-Reads the whole data set (as `fashion_mnist(full=True)` finds it) and writes, into the folder
-`fashion_mnist` beside this file or the one named on the command line, the first 1,000 training and
-200 test images of each class, in the order in which they stand in the whole. The files are of the
-publisher's names and format. Prints the SHA-256 of each content, which
-`minidl/data/fashion_mnist.py` checks. The compressed bytes may differ with another zlib; the
-content never does.
+Writes, into folders beside this file or in DIR:
+- `fashion_mnist`: the first 1,000 training and 200 test images of each class, in the order in which
+  they stand in the whole, which is taken from where `fashion_mnist(full=True)` finds it;
+- `japanese_vowels`: the publisher's two text files, unchanged, from `$MINIDL_DATA/japanese_vowels`.
+
+The files are of the publishers' names and formats. Prints the SHA-256 of each content, which the
+modules that read them check. The compressed bytes may differ with another zlib; the content never
+does.
 """
 
 import gzip
@@ -17,7 +19,9 @@ from typing import Any
 import numpy as np
 
 from minidl.data.fashion_mnist import fashion_mnist
+from minidl.data.files import load_file
 from minidl.data.idx import format_idx
+from minidl.data.japanese_vowels import FILES
 
 PER_CLASS = {"train": 1000, "test": 200}
 PREFIX = {"train": "train", "test": "t10k"}
@@ -41,14 +45,29 @@ def part(split: str) -> dict[str, bytes]:
     }
 
 
-def main(folder: Path) -> None:
-    """Write the files into `folder` and print the digests of their contents."""
+def japanese_vowels() -> dict[str, bytes]:
+    """Return the content of the publisher's files by their names."""
+    return {
+        file.name: load_file("japanese_vowels", file, download=False) for file in FILES.values()
+    }
+
+
+MAKERS = {
+    "fashion_mnist": lambda: part("train") | part("test"),
+    "japanese_vowels": japanese_vowels,
+}
+
+
+def main(name: str, folder: Path) -> None:
+    """Write one data set's files into `folder` and print the digests of their contents."""
+    contents = MAKERS[name]()
     folder.mkdir(parents=True, exist_ok=True)
-    for split in PER_CLASS:
-        for name, content in part(split).items():
-            (folder / name).write_bytes(gzip.compress(content, 9, mtime=0))
-            print(name, len(content), hashlib.sha256(content).hexdigest())
+    for file, content in contents.items():
+        (folder / file).write_bytes(gzip.compress(content, 9, mtime=0))
+        print(file, len(content), hashlib.sha256(content).hexdigest())
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent / "fashion_mnist")
+    here = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    for each in MAKERS:
+        main(each, here / each)
