@@ -1,0 +1,6 @@
+"""Makes `streams` and the `standin` for CuPy importable by the tests of this folder."""
+
+import sys
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
