@@ -1,5 +1,7 @@
 """minidl: a neural-network engine to read in an evening and to use in earnest."""
 
+import importlib
+
 from minidl import autograd, creation, dtypes, ops
 from minidl.autograd import *
 from minidl.creation import *
@@ -13,7 +15,8 @@ from minidl.serialization import load, read_metadata, save
 from minidl.tape import backward, grad
 from minidl.tensor import Tensor
 
-from minidl import nn, optim  # isort: skip (they stand on all of the above)
+from minidl import data, metrics, nn, optim, training  # isort: skip (they stand on the above)
+from minidl.nn.config import load_model, save_model  # isort: skip
 
 __version__ = "0.1.0"
 __all__ = [
@@ -24,17 +27,29 @@ __all__ = [
     "Tensor",
     "backward",
     "bool",
+    "data",
     "device",
     "grad",
     "initial_seed",
     "load",
+    "load_model",
     "manual_seed",
+    "metrics",
     "nn",
     "optim",
     "read_metadata",
     "save",
+    "save_model",
+    "training",
 ]
 __all__ += autograd.__all__
 __all__ += creation.__all__
 __all__ += dtypes.__all__
 __all__ += ops.__all__
+
+
+def __getattr__(name: str) -> object:
+    """`minidl.keras` is loaded when it is first asked for: `import minidl as tf; tf.keras…`."""
+    if name != "keras":
+        raise AttributeError(f"module 'minidl' has no attribute {name!r}")
+    return importlib.import_module("minidl.keras")
