@@ -15,6 +15,8 @@ from minidl.tensor import Tensor
 
 __all__ = ["DataLoader", "default_collate"]
 
+_SHOWN = 64  # items of a batch that an error names
+
 
 class DataLoader:
     """Iterates over a data set in batches of tensors; each `for` over it is one epoch.
@@ -100,6 +102,10 @@ class DataLoader:
         count = len(self.dataset)
         return self._stream.fork(0, epoch).permutation(count) if self.shuffle else np.arange(count)
 
+    def items(self, epoch: int, number: int) -> np.ndarray[Any, Any]:
+        """Return the indices of the items of batch `number`, from 0, of `epoch`."""
+        return self.order(epoch)[number * self.batch_size : (number + 1) * self.batch_size]
+
     def __iter__(self) -> Iterator[Any]:
         epoch, self.epoch = self.epoch, self.epoch + 1  # counted when begun, not when first asked
         return self.batches(epoch)
@@ -135,9 +141,14 @@ class DataLoader:
     def _batches(self, epoch: int, start: int) -> Iterator[Any]:
         order = self.order(epoch)
         for number in range(start, len(self)):
-            batch = self._batch(order[number * self.batch_size : (number + 1) * self.batch_size])
-            if self.transform is not None:
-                batch = self.transform(batch, self._stream.fork(1, epoch, number))
+            indices = order[number * self.batch_size : (number + 1) * self.batch_size]
+            try:
+                batch = self._batch(indices)
+                if self.transform is not None:
+                    batch = self.transform(batch, self._stream.fork(1, epoch, number))
+            except Exception as error:
+                error.add_note(f"DataLoader: making a batch of {shown_items(indices)}")
+                raise
             yield batch
 
     def _batch(self, indices: np.ndarray[Any, Any]) -> Any:
@@ -190,6 +201,12 @@ def default_collate(items: Sequence[Any]) -> Any:
         if array.shape != arrays[0].shape:
             raise _differ(place, "the shape", arrays[0].shape, array)
     return Tensor(array_module(arrays[0]).stack(arrays))
+
+
+def shown_items(indices: np.ndarray[Any, Any]) -> str:
+    """Return a text that names items of a data set, for errors."""
+    more = ", …" if len(indices) > _SHOWN else ""
+    return f"items {', '.join(map(str, indices[:_SHOWN]))}{more} of the data set"
 
 
 def _whole(name: str, value: Any, least: int) -> int:

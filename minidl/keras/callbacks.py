@@ -1,14 +1,16 @@
 """Callbacks by Keras's names: told of a model's training as it goes."""
 
 import csv
+import io
 import operator
 import os
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from minidl.nn.module import not_offered
+from minidl.training.files import append, writing
 
 __all__ = [
     "CSVLogger",
@@ -237,7 +239,12 @@ class ModelCheckpoint(_Monitor):
                     self._say(f"Epoch {self._epoch + 1}: {self.monitor} did not improve")
                     return
                 self.best = value
-        path = Path(self.filepath.format(epoch=self._epoch + 1, **logs))
+        try:
+            path = Path(self.filepath.format(epoch=self._epoch + 1, **logs))
+        except KeyError as error:
+            raise KeyError(
+                f"ModelCheckpoint: filepath holds {error}, there is epoch, {', '.join(logs)}"
+            ) from None
         path.parent.mkdir(parents=True, exist_ok=True)
         self.model.save_weights(path)
         self._say(f"Epoch {self._epoch + 1}: saved the weights to {path}")
@@ -306,32 +313,24 @@ class CSVLogger(Callback):
         self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False
     ) -> None:
         self.filename, self.separator, self.append = Path(filename), separator, append
-        self._file: IO[str] | None = None
         self._names: list[str] = []
 
     def on_train_begin(self, logs: Logs = None) -> None:
-        """Open the file."""
-        self._close()
+        """Begin the file, or see whether there is one to go on with."""
         self._names = []
-        self._headed = self.append and self.filename.exists() and self.filename.stat().st_size > 0
-        self._file = self.filename.open("a" if self.append else "w", newline="")
+        with writing("CSVLogger", self.filename):
+            if not self.append:
+                self.filename.write_text("")
+            self._headed = self.filename.exists() and self.filename.stat().st_size > 0
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:
         """Write a line, and before the first the heading."""
-        assert self._file is not None
-        writer = csv.writer(self._file, delimiter=self.separator)
+        text = io.StringIO()
+        writer = csv.writer(text, delimiter=self.separator)
         if not self._names:
             self._names = sorted(logs or {})
             if not self._headed:
                 writer.writerow(["epoch", *self._names])
         writer.writerow([epoch, *[(logs or {}).get(name, "NA") for name in self._names]])
-        self._file.flush()
-
-    def on_train_end(self, logs: Logs = None) -> None:
-        """Close the file."""
-        self._close()
-
-    def _close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+        with writing("CSVLogger", self.filename):
+            append(self.filename, text.getvalue())

@@ -1,5 +1,6 @@
 """compile, fit, evaluate and predict of models, on the Trainer of `minidl.training`."""
 
+import itertools
 import math
 from collections.abc import Iterable
 from typing import Any, NamedTuple
@@ -7,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl.conversion import as_array
-from minidl.data import DataLoader, TensorDataset
+from minidl.data import DataLoader, Dataset, TensorDataset
 from minidl.device import is_array, to_host
 from minidl.dtypes import get_default_dtype
 from minidl.errors import ShapeError
@@ -36,10 +37,11 @@ class Figure:
     """A metric of Keras's kind as the Trainer wants it.
 
     weighted : whether sample weights count; a mask always does
+    name : the figure's, which no other one has
     """
 
-    def __init__(self, metric: Any, weighted: bool) -> None:
-        self.metric, self.weighted, self.name = metric, weighted, metric.name
+    def __init__(self, metric: Any, weighted: bool, name: str) -> None:
+        self.metric, self.weighted, self.name = metric, weighted, name
 
     def reset(self) -> None:
         """Begin anew."""
@@ -151,6 +153,9 @@ class Fitting(Layer):
         not fit.
         """
         not_offered("fit", validation_freq=validation_freq != 1, **options)
+        for name, value in (("epochs", epochs), ("initial_epoch", initial_epoch)):
+            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < 0:
+                raise ValueError(f"fit: {name} is {value!r}, expected a whole number from 0")
         self._need_compiled("fit")
         arrays = _arrays("fit", x, y, sample_weight)
         if validation_split and validation_data is None:
@@ -160,12 +165,13 @@ class Fitting(Layer):
             if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
                 raise ValueError("fit: validation_data must be (x, y) or (x, y, sample_weight)")
             held = _arrays("fit: validation_data", *validation_data)
-            check = DataLoader(TensorDataset(*held), validation_batch_size or batch_size or 32)
+            size = batch_size if validation_batch_size is None else validation_batch_size
+            check = _loader(held, size)
         if class_weight is not None:
             arrays = _weighted(arrays, class_weight)
         figures = self._prepare(arrays)
         self.optimizer.build(self.trainable_weights)
-        loader = DataLoader(TensorDataset(*arrays), batch_size or 32, shuffle=bool(shuffle))
+        loader = _loader(arrays, batch_size, shuffle=bool(shuffle))
         self.history = History()
         told = [*_callbacks(callbacks), self.history]
         shown = 1 if verbose == "auto" else int(verbose)
@@ -201,8 +207,12 @@ class Fitting(Layer):
         if self._figures is None:
             plain, weighted = self._compiled or ((), ())
             shapes = y.shape, self.output_shape
-            found = [Figure(metrics.get(m, *shapes), False) for m in plain]
-            self._figures = found + [Figure(metrics.get(m, *shapes), True) for m in weighted]
+            found: dict[str, Figure] = {}
+            for given, weighs in [(m, False) for m in plain] + [(m, True) for m in weighted]:
+                metric = metrics.get(given, *shapes)
+                name = _unused(metric.name, weighs, found)
+                found[name] = Figure(metric, weighs, name)
+            self._figures = list(found.values())
         return self._figures
 
     def _device(self) -> str | None:
@@ -231,8 +241,7 @@ class Fitting(Layer):
         self._need_compiled("evaluate")
         arrays = _arrays("evaluate", x, y, sample_weight)
         judge = Evaluator(self, None, _step, self._prepare(arrays), self._device())
-        data = DataLoader(TensorDataset(*arrays), batch_size or 32)
-        found = judge.evaluate(data)
+        found = judge.evaluate(_loader(arrays, batch_size))
         if return_dict:
             return found
         return list(found.values()) if len(found) > 1 else found["loss"]
@@ -245,7 +254,7 @@ class Fitting(Layer):
         data = _array("predict", "x", x)
         self.ensure_built((None, *data.shape[1:]))
         judge = Evaluator(self, None, None, (), self._device())
-        return to_host(judge.predict(data, batch_size=batch_size or 32).data)
+        return to_host(judge.predict(_loader((data,), batch_size)).data)
 
 
 def _loss(identifier: Any) -> Any:
@@ -275,7 +284,20 @@ def _step(model: Any, batch: Any) -> tuple[Tensor, Any, Any]:
     return total, out.values, Targets(y, weights, out.mask)
 
 
+def _unused(name: str, weighted: bool, taken: Iterable[str]) -> str:
+    """The name of a figure, changed as Keras does if another has it: weighted_…, …_1, …_2."""
+    names = [name, f"weighted_{name}"] if weighted else [name]
+    numbered = (f"{names[-1]}_{number}" for number in itertools.count(1))
+    return next(n for n in itertools.chain(names, numbered) if n not in taken)
+
+
 # ---- data ---------------------------------------------------------------------------------------
+
+
+def _loader(arrays: tuple[Any, ...], batch_size: int | None, shuffle: bool = False) -> DataLoader:
+    """Batches of arrays, 32 by default. Only shuffling takes a seed from the streams."""
+    size = 32 if batch_size is None else batch_size
+    return DataLoader(TensorDataset(*arrays), size, shuffle=shuffle, seed=None if shuffle else 0)
 
 
 def _array(who: str, name: str, value: Any) -> Any:
@@ -286,6 +308,11 @@ def _array(who: str, name: str, value: Any) -> Any:
         )
     if value is None:
         raise ValueError(f"{who}: {name} is missing")
+    if isinstance(value, Dataset | DataLoader):
+        raise NotImplementedError(
+            f"{who}: {name} as a {type(value).__name__} is not offered; give arrays, or train with "
+            "minidl.training.Trainer"
+        )
     if not isinstance(value, list | TensorBase) and not is_array(value):
         value = np.asarray(value)  # tables of other libraries
     array = as_array(f"{who}: {name}", value)
@@ -321,6 +348,10 @@ def _split(arrays: tuple[Any, ...], share: float) -> tuple[tuple[Any, ...], tupl
 def _weighted(arrays: tuple[Any, ...], class_weight: dict[int, float]) -> tuple[Any, ...]:
     """The arrays, and for each sample the weight of its class."""
     x, y, *rest = arrays
+    if not isinstance(class_weight, dict):
+        raise TypeError(
+            f"fit: class_weight is a {type(class_weight).__name__}, expected {{label: weight}}"
+        )
     if rest:
         raise ValueError("fit: give class_weight or sample_weight, not both")
     labels = to_host(y)

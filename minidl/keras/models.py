@@ -14,6 +14,7 @@ from minidl.keras.summary import print_summary
 from minidl.nn.containers import ModuleList
 from minidl.serialization import load, save
 from minidl.tensor import Tensor
+from minidl.training.files import writing
 
 __all__ = ["Model", "Sequential"]
 
@@ -42,7 +43,8 @@ class Model(Fitting):
             raise ValueError("save_weights: the model is not built: it has no weights yet")
         if not overwrite and Path(filepath).exists():
             raise FileExistsError(f"save_weights: {os.fspath(filepath)} is there already")
-        save(self.state_dict(), filepath)
+        with writing("save_weights", filepath):
+            save(self.state_dict(), filepath)
 
     def load_weights(self, filepath: str | os.PathLike[str]) -> None:
         """Read what `save_weights` wrote, all or nothing.

@@ -52,7 +52,19 @@ def save_model(model: Module, folder: Path_) -> None:
     state = model.state_dict()
     config = _description(model)
     _compare(model, _built(config))
-    folder = Path(folder)
+    try:
+        _replace(Path(folder), config, state)
+    except OSError as error:
+        reason = error.strerror or error
+        raise OSError(
+            error.errno,
+            f"save_model: cannot write into {os.fspath(folder)}: {reason}; make room there, or "
+            "choose another place",
+        ) from None
+
+
+def _replace(folder: Path, config: dict[str, Any], state: dict[str, Tensor]) -> None:
+    """Write the files of a model; config.json, which comes last, says which weights count."""
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".weights-{uuid.uuid4().hex}.safetensors"
     try:

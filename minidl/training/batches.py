@@ -34,7 +34,8 @@ def as_loader(who: str, data: Any, batch_size: int, shuffle: bool) -> DataLoader
     data : a DataLoader, a Dataset (anything with a length and items), an array, or a tuple of
         arrays of equal length
 
-    Raises TypeError for anything else, ValueError for an empty data set.
+    Raises TypeError for anything else, ValueError for an empty data set. Without shuffling no seed
+    is drawn, so judging a model does not change how it is trained afterwards.
     """
     if isinstance(data, DataLoader):
         return data
@@ -51,7 +52,7 @@ def as_loader(who: str, data: Any, batch_size: int, shuffle: bool) -> DataLoader
         raise TypeError(f"{who}: data is a dict; pass a Dataset whose items are dicts")
     if len(data) == 0:
         raise ValueError(f"{who}: the data set is empty")
-    return DataLoader(data, batch_size=batch_size, shuffle=shuffle)
+    return DataLoader(data, batch_size=batch_size, shuffle=shuffle, seed=None if shuffle else 0)
 
 
 def opened(loader: DataLoader, epoch: int, start: int = 0) -> AbstractContextManager[Iterator[Any]]:

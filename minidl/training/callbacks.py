@@ -10,6 +10,7 @@ from minidl.optim import ExponentialMovingAverage, Optimizer
 from minidl.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, WarmupLR
 from minidl.serialization import load, save
 from minidl.tensor import Tensor
+from minidl.training.files import writing
 
 if TYPE_CHECKING:
     from minidl.training.trainer import Trainer
@@ -232,7 +233,8 @@ class BestModel(Monitor):
                 self.weights = copied(state)
             else:
                 text = {"monitor": self.monitor, "value": repr(self.best), "epoch": str(epoch + 1)}
-                save(state, self.path, text)
+                with writing("BestModel", self.path):
+                    save(state, self.path, text)
 
     def restore(self, model: Any) -> None:
         """Load the best weights into a model. Raises RuntimeError if there are none yet."""

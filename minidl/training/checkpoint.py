@@ -60,8 +60,18 @@ class Checkpoint:
         return self.every_seconds is not None and waited >= self.every_seconds
 
     def begin(self) -> None:
-        """Make the folder, and take away what a stopped program left unfinished in it."""
-        self.folder.mkdir(parents=True, exist_ok=True)
+        """Make the folder, and take away what a stopped program left unfinished in it.
+
+        Raises OSError if there can be no such folder.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                error.errno,
+                f"checkpoint: cannot make the folder {self.folder}: {error.strerror}; choose "
+                "another",
+            ) from None
         sweep(self.folder)
         self._last = time.monotonic()
 

@@ -1,13 +1,14 @@
 """What the model says of a batch, and of all of the data: loss, figures and outputs."""
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from minidl import metrics as known_metrics
 from minidl.autograd import no_grad
 from minidl.data import DataLoader
+from minidl.data.loader import shown_items
 from minidl.errors import ShapeError
 from minidl.nn import Module
 from minidl.tensor import Tensor
@@ -25,6 +26,7 @@ from minidl.training.batches import (
 
 __all__ = ["Evaluator"]
 
+_TAKEN = ("epoch", "steps", "loss", "lr")  # the names in an epoch's logs that are no metrics
 Step = Callable[[Any, Any], tuple[Tensor, Any, Any]]
 
 
@@ -36,7 +38,7 @@ class Evaluator:
         model: Module,
         loss: Callable[[Any, Any], Tensor] | None,
         step: Step | None,
-        metrics: Iterable[Any],
+        metrics: Any,
         device: str | None,
     ) -> None:
         if not isinstance(model, Module):
@@ -45,8 +47,15 @@ class Evaluator:
             raise ValueError("Trainer: give loss= or step=, not both: a step has its own loss")
         self.model = model if device is None else model.to(device=device)
         self.loss, self.step, self.device = loss, step, device
-        names = [metrics] if isinstance(metrics, str) else metrics
-        self.metrics = [known_metrics.get(metric) for metric in names]
+        alone = isinstance(metrics, str) or hasattr(metrics, "update")
+        self.metrics = [known_metrics.get(m) for m in ([metrics] if alone else metrics or ())]
+        names = [metric.name for metric in self.metrics]
+        for name in names:
+            if names.count(name) > 1 or name in _TAKEN:
+                raise ValueError(
+                    f"Trainer: two figures would be called {name!r}; give each metric a name of "
+                    "its own (metric.name = …)"
+                )
 
     # ---- all of the data ------------------------------------------------------------------------
 
@@ -63,7 +72,7 @@ class Evaluator:
         loss_sum, samples = 0.0, 0
         with self._evaluating(), opened(loader, 0) as batches:
             for number, batch in enumerate(batches):
-                with self._noting(f"in batch {number + 1} of the data to evaluate"):
+                with self._noting("the data to evaluate", loader, 0, number):
                     batch = moved(batch, self.device)
                     loss, outputs, targets = self._forward(batch)
                     value, size = float(loss.item()), batch_size_of(batch)
@@ -81,12 +90,19 @@ class Evaluator:
 
         data : as in `fit`; of batches that are tuples the first part goes to the model. Outputs
             that are tuples or dicts are joined part by part.
+
+        Raises ValueError for a loader that shuffles: the outputs would not be in the data's order.
         """
         loader = as_loader("predict", data, batch_size, shuffle=False)
+        if loader.shuffle:
+            raise ValueError(
+                "predict: the loader shuffles, so the outputs would not be in the order of the "
+                "data; pass the data set, loader.dataset, or a loader with shuffle=False"
+            )
         outputs = []
         with self._evaluating(), opened(loader, 0) as batches:
             for number, batch in enumerate(batches):
-                with self._noting(f"in batch {number + 1} of the data to predict"):
+                with self._noting("the data to predict", loader, 0, number):
                     batch = moved(batch, self.device)
                     x = batch[0] if isinstance(batch, tuple | list) else batch
                     outputs.append(self.model(x))
@@ -153,13 +169,13 @@ class Evaluator:
         return logs
 
     @contextmanager
-    def _noting(self, where: str) -> Iterator[None]:
-        """Add to an error which batch it came with."""
+    def _noting(self, what: str, loader: DataLoader, epoch: int, number: int) -> Iterator[None]:
+        """Add to an error which batch of what it came with, and where its samples lie."""
         try:
             yield
         except Exception as error:
-            if not isinstance(error, FloatingPointError):
-                error.add_note(f"Trainer: {where}")
+            items = f", {shown_items(loader.items(epoch, number))}" if loader.shuffle else ""
+            error.add_note(f"Trainer: in batch {number + 1} of {what}{items}")
             raise
 
 

@@ -4,6 +4,8 @@ import math
 import os
 from typing import Any
 
+from minidl.training.files import writing
+
 __all__ = ["History"]
 
 
@@ -92,7 +94,8 @@ class History:
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
         if path is not None:
-            figure.savefig(path, dpi=120)
+            with writing("History.plot", path):
+                figure.savefig(path, dpi=120)
         return figure
 
     def __repr__(self) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from minidl.training.batches import plain
 from minidl.training.callbacks import Callback
+from minidl.training.files import append, writing
 
 if TYPE_CHECKING:
     from minidl.training.trainer import Trainer
@@ -33,16 +34,17 @@ class FileLog(Callback):
 
     def on_fit_begin(self, trainer: "Trainer") -> None:
         """Write the epochs so far, or an empty file."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._rewrite(trainer.history.epochs)
+        with writing(type(self).__name__, self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._rewrite(trainer.history.epochs)
 
     def on_epoch_end(self, trainer: "Trainer", epoch: int, logs: dict[str, Any]) -> None:
         """Add the epoch's line; a figure that is new changes the head of a table."""
-        if not set(logs) <= set(self._columns):
-            self._rewrite(trainer.history.epochs)
-        else:
-            with open(self.path, "a", encoding="utf-8", newline="") as file:
-                file.write(self.line(logs, self._columns))
+        with writing(type(self).__name__, self.path):
+            if set(logs) <= set(self._columns):
+                append(self.path, self.line(logs, self._columns))
+            else:
+                self._rewrite(trainer.history.epochs)
 
     def _rewrite(self, epochs: list[dict[str, Any]]) -> None:
         self._columns = list(dict.fromkeys(name for logs in epochs for name in logs))

@@ -41,7 +41,7 @@ class Trainer(Evaluator):
     step : callable, optional
         For other batches and losses: step(model, batch) -> (loss, outputs, targets). Outputs and
         targets go to the metrics and may be None where there are none.
-    metrics : names or objects of `minidl.metrics`
+    metrics : names or objects of `minidl.metrics`, each of another name
     schedule : a schedule of the learning rate, or a `Schedule` that says when it steps
     clip_norm : float, optional
         The largest norm of all gradients taken together.
@@ -84,11 +84,11 @@ class Trainer(Evaluator):
         loss: Callable[[Any, Any], Tensor] | None = None,
         *,
         step: Step | None = None,
-        metrics: Iterable[Any] = (),
+        metrics: Any = (),
         schedule: Any = None,
         clip_norm: float | None = None,
         device: str | None = None,
-        callbacks: Iterable[Callback] = (),
+        callbacks: Iterable[Callback] | Callback | None = (),
         checkpoint: Checkpoint | str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(model, loss, step, metrics, device)
@@ -99,12 +99,29 @@ class Trainer(Evaluator):
         if clip_norm is not None and not clip_norm > 0:
             raise ValueError(f"Trainer: clip_norm is {clip_norm}, expected more than 0")
         self.optimizer, self.clip_norm = optimizer, clip_norm
+        self._check_parameters(checkpoint is not None)
         if checkpoint is not None and not isinstance(checkpoint, Checkpoint):
             checkpoint = Checkpoint(checkpoint)
         self.checkpoint = checkpoint
-        self.callbacks = self._all_callbacks(list(callbacks), schedule)
+        given = [callbacks] if isinstance(callbacks, Callback) else list(callbacks or ())
+        self.callbacks = self._all_callbacks(given, schedule)
         self.history = History()
         self._forget()
+
+    def _check_parameters(self, saves: bool) -> None:
+        """Raise ValueError for an optimiser of another model, or of what no checkpoint holds."""
+        own = {id(p) for p in self.model.parameters()}
+        held = [id(p) in own for group in self.optimizer.param_groups for p in group["params"]]
+        if held and not any(held):
+            raise ValueError(
+                "Trainer: the optimizer holds no parameter of the model; make it of this model's "
+                "parameters()"
+            )
+        if saves and not all(held):
+            raise ValueError(
+                f"Trainer: {held.count(False)} of the optimizer's parameters are not the model's, "
+                "so a checkpoint would not hold them; make them part of the model"
+            )
 
     def _all_callbacks(self, callbacks: list[Callback], schedule: Any) -> list[Callback]:
         for callback in callbacks:
@@ -161,7 +178,7 @@ class Trainer(Evaluator):
         Ctrl-C ends at the end of the batch, after a checkpoint. Raises FloatingPointError for a
         loss or gradient that is NaN or infinite, with the data, weight or operation it came from.
         """
-        if isinstance(epochs, bool) or not isinstance(epochs, int) or epochs < 0:
+        if isinstance(epochs, bool) or not isinstance(epochs, int | np.integer) or epochs < 0:
             raise ValueError(f"fit: epochs is {epochs!r}, expected a whole number from 0")
         if resume and self.checkpoint is None:
             raise ValueError("fit: resume=True needs Trainer(checkpoint=…), the folder to go on in")
@@ -173,6 +190,7 @@ class Trainer(Evaluator):
         self.history = History()
         self._forget()
         self._loaders, self.validates = (loader, check), check is not None
+        self._clock = lambda: 0.0
         if self.checkpoint is not None:
             self.checkpoint.begin()
             found = self.checkpoint.load() if resume else None
@@ -180,6 +198,8 @@ class Trainer(Evaluator):
                 restore(self, loader, check, *found)
                 self._saved = (self.epoch, self.batch)
                 display.say(f"resumed after {self._place()}")
+            elif self.checkpoint.latest() is not None:
+                self._save()  # a resume before the first one of this run would find another run
         begun, before = time.monotonic(), self.seconds
         self._clock = lambda: before + time.monotonic() - begun
         with Interrupts() as self._interrupts:
@@ -212,7 +232,7 @@ class Trainer(Evaluator):
         display.begin(self.epoch, self.batch, len(loader))
         with opened(loader, loader.epoch, self.batch) as batches:
             for batch in batches:
-                if not self._one(batch):
+                if not self._one(batch, loader):
                     return
                 display.advance(self.loss_sum / self.samples)
                 self._save_if_due(epoch_ended=False)
@@ -222,7 +242,7 @@ class Trainer(Evaluator):
         try:
             self._tell("on_evaluation_begin")
             if check is not None:
-                found = self._judged(check, self._interrupts.obey)
+                found = self._validated(check)
                 logs |= {f"val_{name}": value for name, value in found.items()}
             logs["lr"] = float(self.optimizer.param_groups[0]["lr"])
             self._whole = False
@@ -239,10 +259,19 @@ class Trainer(Evaluator):
         self._save_if_due(epoch_ended=True)
         self._interrupts.obey()
 
-    def _one(self, batch: Any) -> bool:
+    def _validated(self, check: DataLoader) -> dict[str, Any]:
+        """Judge by the validation data; interrupted, a resumed run does it with the same draws."""
+        streams = random.get_state()
+        try:
+            return self._judged(check, self._interrupts.obey)
+        except KeyboardInterrupt:
+            random.set_state(streams)
+            raise
+
+    def _one(self, batch: Any, loader: DataLoader) -> bool:
         """Learn from a batch and tell the callbacks; False: a callback stops at a NaN."""
         self._whole = False
-        with self._noting(f"in batch {self.batch + 1} of epoch {self.epoch + 1}"):
+        with self._noting(f"epoch {self.epoch + 1}", loader, loader.epoch, self.batch):
             try:
                 with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # told below
                     value = self._learn(moved(batch, self.device))

@@ -244,3 +244,20 @@ def test_collate_refuses(items, error, reason):
 def test_loader_refuses(count, batch_size, reason):
     with pytest.raises(ValueError, match=reason):
         DataLoader(Squares(count), batch_size)
+
+
+def test_an_error_of_the_data_says_which_items():
+    class Broken(Squares):
+        def __getitem__(self, index):
+            return 1 // (index - 7)
+
+    loader = DataLoader(Broken(10), 4, shuffle=True, seed=2)
+    number = next(n for n in range(3) if 7 in loader.items(0, n))
+    for prefetch in (0, 1):
+        loader.prefetch = prefetch
+        with pytest.raises(ZeroDivisionError) as error:
+            list(loader.batches(0))
+        items = ", ".join(str(i) for i in loader.items(0, number))
+        assert error.value.__notes__ == [
+            f"DataLoader: making a batch of items {items} of the data set"
+        ]

@@ -106,6 +106,35 @@ def test_accuracy_is_resolved_by_shapes(true: Any, pred: Any, kind: str) -> None
     assert found.name == "accuracy"
 
 
+def test_figures_of_one_name_are_told_apart_as_in_keras() -> None:
+    model = small()
+    model.compile(
+        "sgd", "sparse_categorical_crossentropy", ["accuracy", "accuracy"],
+        weighted_metrics=["accuracy", "accuracy"],
+    )  # fmt: skip
+    x, y = points()
+    weights = (y == 0).astype("float32")
+    found = model.evaluate(x, y, sample_weight=weights, return_dict=True)
+    right = model.predict(x).argmax(1) == y
+    assert found["accuracy"] == found["accuracy_1"] == pytest.approx(right.mean())
+    assert found["weighted_accuracy"] == pytest.approx(right[y == 0].mean())
+    assert found["weighted_accuracy_1"] == found["weighted_accuracy"]
+
+
+def test_judging_does_not_change_how_training_goes_on() -> None:
+    weights = []
+    for looks in (False, True):
+        minidl.manual_seed(1)
+        model = small()
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        if looks:
+            model.evaluate(*points())
+            model.predict(points()[0])
+        model.fit(*points(), batch_size=8, verbose=0)
+        weights.append(model.get_weights()[0])
+    np.testing.assert_array_equal(*weights)
+
+
 def test_a_loss_and_a_metric_may_be_functions() -> None:
     def cubic(y_true: Any, y_pred: Any) -> Any:
         return ((y_true - y_pred).abs() ** 3).mean(-1)

@@ -8,6 +8,7 @@ from small import points, small
 
 import minidl
 from minidl import keras, optim
+from minidl.data import TensorDataset
 from minidl.errors import ShapeError
 from minidl.keras import layers as L
 from minidl.keras.models import Sequential
@@ -102,6 +103,16 @@ WRONG = {
     "rate is 2": (ValueError, lambda: L.Dropout(2)),
     "momentum is 3": (ValueError, lambda: keras.optimizers.SGD(momentum=3)),
     "clipnorm": (ValueError, lambda: keras.optimizers.SGD(clipnorm=1, clipvalue=1)),
+    "batch_size must be 1 or more": (ValueError, lambda: fit(X, Y, batch_size=0)),
+    "epochs is '3'": (ValueError, lambda: fit(X, Y, epochs="3")),
+    "initial_epoch is -1": (ValueError, lambda: fit(X, Y, initial_epoch=-1)),
+    "class_weight is a list": (TypeError, lambda: fit(X, Y, class_weight=[1, 2, 3])),
+    "x as a TensorDataset": (NotImplementedError, lambda: fit(TensorDataset(X, Y), None)),
+    "filepath holds 'val_loss', there is epoch, accuracy, loss": (
+        KeyError, lambda: fit(X, Y, callbacks=[
+            keras.callbacks.ModelCheckpoint("{val_loss}", save_weights_only=True)
+        ]),
+    ),
     "has no layers": (ValueError, lambda: Sequential().predict(X)),
 }  # fmt: skip
 

@@ -171,6 +171,13 @@ def test_a_full_disk_says_so_and_the_old_one_stays(tmp_path: Path) -> None:
     assert stored(tmp_path) == 3
 
 
+def test_a_folder_that_cannot_be_says_so(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match="cannot make the folder .*; choose another") as error:
+        Checkpoint(tmp_path / "file").begin()
+    assert error.value.__suppress_context__
+
+
 def test_the_newest_are_kept_and_numbers_go_on(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path, keep=2)
     assert checkpoint.latest() is None

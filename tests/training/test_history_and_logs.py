@@ -4,17 +4,29 @@ import csv
 import io
 import json
 import math
+import resource
+import signal
 import sys
 import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from minidl import nn, optim
+from minidl import keras, nn, optim
 from minidl.nn import functional as F
-from minidl.training import CSVLog, History, JSONLog, LambdaCallback, TensorBoardLog, Trainer
+from minidl.training import (
+    BestModel,
+    CSVLog,
+    History,
+    JSONLog,
+    LambdaCallback,
+    TensorBoardLog,
+    Trainer,
+)
 
 X = np.ones((4, 2), np.float32)
 EPOCHS = [
@@ -170,3 +182,49 @@ def test_without_tensorboard_it_says_how_to_get_it(
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(ImportError, match="pip install 'minidl\\[tensorboard\\]'"):
         TensorBoardLog(tmp_path)
+
+
+# ---- a full disk --------------------------------------------------------------------------------
+
+
+@contextmanager
+def room(size: int) -> Iterator[None]:
+    """Let no file grow beyond so many bytes."""
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def fit_keras(callback: Any) -> None:
+    model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(X, X[:, :1], epochs=9, verbose=0, callbacks=[callback])
+
+
+FULL: dict[str, Callable[[Path], Any]] = {
+    "JSONLog": lambda path: fit(JSONLog(path), epochs=9),
+    "CSVLog": lambda path: fit(CSVLog(path), epochs=9),
+    "BestModel": lambda path: fit(BestModel(path)),
+    "History.plot": lambda path: History(EPOCHS).plot(path.with_suffix(".png")),
+    "CSVLogger": lambda path: fit_keras(keras.callbacks.CSVLogger(path)),
+    "save_weights": lambda path: fit_keras(
+        keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
+    ),
+}
+
+
+@pytest.mark.parametrize("who", FULL)
+def test_a_full_disk_is_one_error_and_no_half_of_a_line(who: str, tmp_path: Path) -> None:
+    text = f"{who}: cannot write .*/file.*; make room there"
+    with room(150), pytest.raises(OSError, match=text) as error:
+        FULL[who](tmp_path / "file")
+    assert error.value.__cause__ is None
+    assert error.value.__suppress_context__
+    for path in tmp_path.iterdir():  # what is there are whole lines
+        assert who in ("JSONLog", "CSVLog", "CSVLogger")
+        assert path.read_text().endswith("\n")

@@ -53,6 +53,46 @@ def test_it_is_the_loop_that_one_would_write() -> None:
     assert trained.steps == 9
 
 
+def test_judging_and_watching_change_no_bit_of_the_training() -> None:
+    """Validation, metrics and a look at the data in between move no stream, weight or buffer."""
+
+    def made() -> tuple[Any, Any, Any, Any]:
+        minidl.manual_seed(5)
+        model = nn.Sequential(
+            nn.Linear(4, 6), nn.BatchNorm1d(6), nn.ReLU(), nn.Dropout(0.5), nn.Linear(6, 3)
+        )
+        optimizer = optim.AdamW(model.parameters(), lr=0.05)
+        schedule = optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=6)
+        return model, optimizer, schedule, DataLoader(TensorDataset(X, Y), 4, shuffle=True)
+
+    model, optimizer, schedule, loader = made()
+    losses = []
+    for _ in range(2):
+        total = 0.0
+        for x, y in loader:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(model(x), y)
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            total += loss.item() * len(x)  # the last batch has two samples
+        losses.append(total / 10)
+    streams = minidl.random.get_state()
+
+    mine, optimizer, schedule, loader = made()
+    look = LambdaCallback(on_batch_end=lambda trainer, *_: trainer.evaluate((X, Y)))
+    trained = Trainer(
+        mine, optimizer, F.cross_entropy, metrics="accuracy", schedule=schedule, callbacks=look
+    )
+    history = trained.fit(loader, 2, validation=(X, Y), verbose=0).history
+    for name, tensor in model.state_dict().items():
+        np.testing.assert_array_equal(tensor.numpy(), mine.state_dict()[name].numpy())
+    assert history["loss"] == losses
+    state = minidl.random.get_state()
+    assert state == streams
+    assert mine.training
+
+
 @given(st.integers(1, 12))
 def test_losses_and_metrics_do_not_hang_on_the_size_of_batches(batch_size: int) -> None:
     """A batch counts by its samples: a smaller last one weighs less."""
@@ -102,6 +142,13 @@ def test_predict_joins_batches_in_order_whatever_the_model_returns() -> None:
     assert out["scores"].shape == (10, 3)
     assert not out["scores"].requires_grad
     assert trainer().predict((X, Y)).shape == (10, 3)  # of a pair the first part goes in
+
+
+def test_predict_refuses_an_order_that_is_not_the_datas() -> None:
+    loader = DataLoader(TensorDataset(X), 4, shuffle=True)
+    with pytest.raises(ValueError, match="predict: the loader shuffles, .* pass the data set"):
+        trainer().predict(loader)
+    assert trainer().predict(loader.dataset).shape == (10, 3)
 
 
 def test_modes_of_the_model_are_kept_by_judging() -> None:
@@ -205,6 +252,22 @@ def test_labels_out_of_range_are_named_with_their_batch() -> None:
     assert error.__notes__ == ["Trainer: in batch 2 of epoch 1"]
 
 
+def test_shuffled_samples_are_named_by_their_place_in_the_data() -> None:
+    bad = Y.copy()
+    bad[7] = 3
+    loader = DataLoader(TensorDataset(X, bad), 5, shuffle=True, seed=1)
+    number = next(n for n in (0, 1) if 7 in loader.items(0, n))
+    items = ", ".join(str(i) for i in loader.items(0, number))
+    error = fails(IndexError, "target holds class 3", trainer(), loader)
+    where = f"Trainer: in batch {number + 1} of epoch 1, items {items} of the data set"
+    assert error.__notes__ == [where]
+    spoilt = X.copy()
+    spoilt[7] = np.nan
+    loader = DataLoader(TensorDataset(spoilt, Y), 5, shuffle=True, seed=1)
+    error = fails(FloatingPointError, "the data: batch[0] holds NaN", trainer(), loader)
+    assert error.__notes__ == [where]
+
+
 def test_an_empty_data_set() -> None:
     fails(ValueError, "fit: the data set is empty", trainer(), (X[:0], Y[:0]))
     fails(ValueError, "fit: validation: the data set is empty", trainer(), validation=[])
@@ -267,7 +330,9 @@ def test_a_batch_that_is_no_pair_and_a_step_that_returns_too_little() -> None:
 def test_metrics_on_wrong_shapes_and_without_targets() -> None:
     own = trainer(None, step=lambda m, b: (m(b[0]).mean(), m(b[0]), b[1]), metrics=["accuracy"])
     error = fails(ShapeError, "accuracy: ", own, (X, np.zeros((10, 2, 2), "int64")))
-    assert error.__notes__ == ["Trainer: in batch 1 of epoch 1"]
+    assert error.__notes__ == [
+        "Trainer: in batch 1 of epoch 1, items 2, 3, 0, 9, 4 of the data set"
+    ]
     own = trainer(None, step=lambda m, b: (m(b[0]).mean(), m(b[0]), None), metrics=["accuracy"])
     fails(ValueError, "step: it returned no targets (None), but there are metrics", own)
 
@@ -285,11 +350,19 @@ def test_what_the_constructor_refuses() -> None:
         Trainer(model, optimizer, clip_norm=0)
     with pytest.raises(TypeError, match="a callback is a function; derive it"):
         Trainer(model, optimizer, callbacks=[fails])  # type: ignore[list-item]
+    with pytest.raises(ValueError, match="the optimizer holds no parameter of the model"):
+        Trainer(nn.Linear(4, 3), optimizer)
+    both = optim.SGD([*model.parameters(), nn.Parameter([1.0])], lr=0.1)
+    with pytest.raises(ValueError, match="1 of the optimizer's parameters are not the model's"):
+        Trainer(model, both, checkpoint="unused")
+    with pytest.raises(ValueError, match="two figures would be called 'accuracy'"):
+        Trainer(model, optimizer, metrics=["accuracy", "accuracy"])
     other = optim.lr_scheduler.StepLR(optim.SGD(model.parameters(), lr=1), 1)
     with pytest.raises(ValueError, match="the schedule was made for another optimizer"):
         Trainer(model, optimizer, schedule=other)
     with pytest.raises(TypeError, match="Schedule: got a float; expected a schedule of"):
         Trainer(model, optimizer, schedule=0.1)
+    assert Trainer(model, optimizer, metrics=None, callbacks=None).callbacks == []
     with pytest.raises(ValueError, match="epochs is -1"):
         trainer().fit((X, Y), -1)
     with pytest.raises(ValueError, match="verbose is 3; use 0, 1 or 2"):
