@@ -6,27 +6,26 @@
 
 The network is y = f(W * X + b) twice, each followed by pooling, and two dense layers:
 conv 32 3x3, pool, conv 64 3x3, pool, dense 128, dense 10. Writes DIR/cnn.png: some test images
-with what the network takes them for, and the filters that its first layer has learnt.
+with what the network takes them for, and the filters that its first layer has learnt; the network
+itself in DIR/model, for `minidl.load_model`; and what `_common.py` says.
 """
 
 import argparse
-import json
-import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import _common as common
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 import minidl
 from minidl import nn, optim
-from minidl.data import FASHION_MNIST_CLASSES, DataLoader, TensorDataset, fashion_mnist
-from minidl.nn import functional as F
+from minidl.data import FASHION_MNIST_CLASSES, DataLoader, Flip, TensorDataset, fashion_mnist
 from minidl.optim.lr_scheduler import OneCycleLR
+from minidl.training import Trainer
 
 # What the plain recipe leaves out, and what a practitioner adds on the whole set.
-RECIPES = {
+RECIPES: dict[str, dict[str, Any]] = {
     "plain": {"batch_size": 32, "dropout": 0.0, "flips": False, "lr": 1e-3, "weight_decay": 0.0},
     "tuned": {"batch_size": 64, "dropout": 0.3, "flips": True, "lr": 4e-3, "weight_decay": 0.05},
 }
@@ -53,42 +52,20 @@ def load(split: str, full: bool) -> tuple[np.ndarray, np.ndarray]:
     return images[:, None].astype("float32") / 255, labels
 
 
-def flipped(batch: Any, stream: Any) -> Any:
-    """Half of the images of a batch, mirrored left to right: clothes look alike from both sides."""
-    images, labels = batch
-    mirror = minidl.tensor(stream.uniform((len(images), 1, 1, 1)) < 0.5)
-    return minidl.where(mirror, images.flip(3), images), labels
-
-
-def evaluate(model: nn.Module, images: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
-    """Mean loss, and the share of images that get the right class."""
-    model.eval()
-    loss, right = 0.0, 0
-    with minidl.no_grad():
-        for x, y in DataLoader(TensorDataset(images, labels), batch_size=500):
-            scores = model(x)
-            loss += F.cross_entropy(scores, y, reduction="sum").item()
-            right += (scores.argmax(1) == y).sum().item()
-    return loss / len(labels), right / len(labels)
-
-
-def train(options: argparse.Namespace, console: Console) -> tuple[nn.Module, dict[str, Any]]:
-    """Train, report each epoch, and return the network with its figures."""
+def train(options: argparse.Namespace) -> Trainer:
+    """Train, report each epoch, and return the trainer with its history."""
     recipe = RECIPES[options.recipe]
-    minidl.manual_seed(options.seed)
     images, labels = load("train", options.full)
-    test_images, test_labels = load("test", options.full)
-    model = build(recipe["dropout"])
-    parameters = sum(p.numel() for p in model.parameters())
-    console.print(f"{len(images):,} images to learn from, {parameters:,} parameters to learn")
     batches = DataLoader(
         TensorDataset(images, labels),
-        batch_size=recipe["batch_size"],
+        batch_size=options.batch_size,
         shuffle=True,
         seed=options.seed,
-        transform=flipped if recipe["flips"] else None,
+        transform=Flip() if recipe["flips"] else None,  # clothes look alike from both sides
     )
-    steps = options.epochs * len(batches)
+    test = DataLoader(TensorDataset(*load("test", options.full)), batch_size=500)
+
+    model = build(recipe["dropout"])
     optimizer: optim.Optimizer
     schedule = None
     if options.recipe == "plain":
@@ -98,57 +75,32 @@ def train(options: argparse.Namespace, console: Console) -> tuple[nn.Module, dic
         biases = [p for p in model.parameters() if p.ndim == 1]
         groups = [{"params": weights}, {"params": biases, "weight_decay": 0.0}]
         optimizer = optim.AdamW(groups, lr=recipe["lr"], weight_decay=recipe["weight_decay"])
+        steps = options.epochs * len(batches)
         schedule = OneCycleLR(optimizer, recipe["lr"], total_steps=steps)
 
-    history = []
-    start = time.perf_counter()
-    columns = (TextColumn("epoch {task.fields[epoch]}"), BarColumn(), MofNCompleteColumn())
-    columns += (TextColumn("loss {task.fields[loss]:.4f}"), TimeElapsedColumn())
-    with Progress(
-        *columns, console=console, transient=True, disable=not console.is_terminal
-    ) as bar:
-        for epoch in range(1, options.epochs + 1):
-            task = bar.add_task("", total=len(batches), epoch=epoch, loss=float("nan"))
-            model.train()
-            total, seen = 0.0, 0
-            for x, y in batches:
-                loss = F.cross_entropy(model(x), y)
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                if schedule is not None:
-                    schedule.step()
-                total, seen = total + loss.item() * len(y), seen + len(y)
-                bar.update(task, advance=1, loss=total / seen)
-            bar.remove_task(task)
-            test_loss, accuracy = evaluate(model, test_images, test_labels)
-            seconds = time.perf_counter() - start
-            history.append({"epoch": epoch, "loss": total / seen, "test_loss": test_loss})
-            history[-1] |= {"test_accuracy": accuracy, "seconds": round(seconds, 1)}
-            console.print(
-                f"epoch {epoch:2}/{options.epochs}  loss {total / seen:.4f}  "
-                f"test loss {test_loss:.4f}  test accuracy {accuracy:.2%}  ({seconds:.0f} s)"
-            )
-    best = max(history, key=lambda h: h["test_accuracy"])
-    figures = {"test_accuracy": history[-1]["test_accuracy"], "test_loss": history[-1]["test_loss"]}
-    figures |= {"best_test_accuracy": best["test_accuracy"], "best_epoch": best["epoch"]}
-    figures |= {"seconds": history[-1]["seconds"], "seed": options.seed, "history": history}
-    return model, figures
+    parameters = sum(p.numel() for p in model.parameters())
+    common.say(options, f"{len(images):,} images to learn from, {parameters:,} parameters to learn")
+    same = ("recipe", "epochs") if schedule else ("recipe",)  # the cycle ends with the last epoch
+    trainer = Trainer(
+        model,
+        optimizer,
+        nn.CrossEntropyLoss(),
+        metrics=["accuracy"],
+        schedule=schedule,
+        **common.around(options, *same),
+    )
+    common.fit(trainer, batches, test, options)
+    return trainer
 
 
-def picture(model: nn.Module, full: bool, path: Path) -> None:
+def picture(trainer: Trainer, full: bool, path: Path) -> None:
     """Draw 24 test images with predictions, and the 32 filters of the first layer."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
     images, labels = load("test", full)
     chosen = np.arange(24) * (len(labels) // 24)
-    model.eval()
-    with minidl.no_grad():
-        scores = minidl.softmax(model(minidl.tensor(images[chosen])), 1).numpy()
-    figure = plt.figure(figsize=(13, 7), layout="constrained")
+    scores = minidl.softmax(trainer.predict(images[chosen]), 1).numpy()
+    figure = Figure(figsize=(13, 7), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(3, 2))
     left.suptitle("Test images: what the network says, and how sure it is (red: wrong)")
     for axis, i, score in zip(left.subplots(4, 6).flat, chosen, scores, strict=True):
@@ -158,42 +110,38 @@ def picture(model: nn.Module, full: bool, path: Path) -> None:
         color = "black" if said == labels[i] else "red"
         axis.set_title(f"{FASHION_MNIST_CLASSES[said]} {score[said]:.0%}", size=8, color=color)
     right.suptitle("The 32 filters of the first layer (blue: negative, red: positive)")
-    filters = model[0].weight.detach().numpy()[:, 0]
+    filters = trainer.model[0].weight.detach().cpu().numpy()[:, 0]
     bound = abs(filters).max()
     for axis, filter_ in zip(right.subplots(8, 4).flat, filters, strict=True):
         axis.imshow(filter_, cmap="RdBu_r", vmin=-bound, vmax=bound)
         axis.set_axis_off()
     figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
     """Read the options, train, and leave picture and figures in the folder."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--full", action="store_true", help="all 60,000 + 10,000 images")
+    parser = common.make_parser("cnn", __doc__, ["fashion_mnist"])
     parser.add_argument("--recipe", choices=RECIPES, help="default: plain; with --full: tuned")
-    parser.add_argument("--epochs", type=int, help="default: 8; with --full: 10")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path("out"), metavar="DIR")
-    options = parser.parse_args()
-    if options.epochs is None:
-        options.epochs = 10 if options.full else 8
-    if options.epochs < 1:
-        parser.error("--epochs must be at least 1")
+    options = common.begin(parser, argv)
+    options.data = options.data or "fashion_mnist"
+    options.epochs = options.epochs or (10 if options.full else 8)
     options.recipe = options.recipe or ("tuned" if options.full else "plain")
-    options.out.mkdir(parents=True, exist_ok=True)
+    options.batch_size = options.batch_size or RECIPES[options.recipe]["batch_size"]
 
-    console = Console(highlight=False)
-    model, figures = train(options, console)
-    picture(model, options.full, options.out / "cnn.png")
-    (options.out / "cnn.json").write_text(json.dumps(figures, indent=1) + "\n")
-    minidl.save(model.state_dict(), options.out / "cnn.safetensors")
-    console.print(
-        f"test accuracy {figures['test_accuracy']:.2%} (best {figures['best_test_accuracy']:.2%}, "
-        f"epoch {figures['best_epoch']}), test loss {figures['test_loss']:.4f}, "
-        f"{figures['seconds']:.0f} s; picture: {options.out / 'cnn.png'}"
+    trainer = train(options)
+    picture(trainer, options.full, options.out / "cnn.png")
+    minidl.save_model(trainer.model, options.out / "model")
+    last = trainer.history.epochs[-1]
+    best = trainer.history.best("val_accuracy", "max")
+    figures = {"test_accuracy": last["val_accuracy"], "test_loss": last["val_loss"]}
+    figures |= {"best_test_accuracy": best["val_accuracy"], "best_epoch": best["epoch"]}
+    common.leave(options, figures, trainer.seconds)
+    print(
+        f"test accuracy {last['val_accuracy']:.2%} after epoch {last['epoch']} "
+        f"(the best was {best['val_accuracy']:.2%}, epoch {best['epoch']}), test loss "
+        f"{last['val_loss']:.4f}, {trainer.seconds:.0f} s; picture: {options.out / 'cnn.png'}"
     )
 
 
 if __name__ == "__main__":
-    main()
+    common.run(main)
