@@ -158,22 +158,20 @@ def picture_of_code(z: np.ndarray, labels: np.ndarray, path: Path) -> None:
     from matplotlib.figure import Figure
 
     mean, directions = principal(z, 2)
-    x, y = ((z - mean) @ directions).T
-    share = ((z - mean) @ directions).var(0).sum() / z.var(0).sum()
+    points = (z - mean) @ directions
+    share = points.var(0).sum() / z.var(0).sum()
     figure = Figure(figsize=(8.5, 6.5), layout="constrained")
     axis = figure.subplots()
+    colors = [f"C{label}" for label in labels[:2000]]  # in the data's order: no class hides another
+    axis.scatter(*points[:2000].T, s=8, alpha=0.5, color=colors, linewidths=0)
     for label, name in enumerate(FASHION_MNIST_CLASSES):
-        mine = labels == label
-        color = f"C{label}"
-        axis.scatter(x[mine], y[mine], s=8, alpha=0.5, color=color, linewidths=0, label=name)
+        axis.scatter([], [], s=50, color=f"C{label}", label=name)
     axis.set_title(
         f"The code z of test images: 2 of {CODE} dimensions, {share:.0%} of its variance"
     )
     axis.set_xlabel("first principal direction")
     axis.set_ylabel("second principal direction")
-    legend = axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), markerscale=2.5, frameon=False)
-    for handle in legend.legend_handles:
-        handle.set_alpha(1)
+    axis.legend(loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
     figure.savefig(path, dpi=120)
 
 
