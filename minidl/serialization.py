@@ -7,7 +7,6 @@ leaves the old file as it was. A file that is read is checked from its first byt
 import json
 import math
 import os
-import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from typing import Any
 import numpy as np
 import safetensors.numpy
 
+from minidl import files
 from minidl.conversion import as_array
 from minidl.device import to_device, to_host
 from minidl.dtypes import as_dtype
@@ -52,17 +52,7 @@ def save(state: Mapping[str, Any], path: Path_, metadata: Mapping[str, str] | No
     Raises TypeError for a name or value of another kind, DtypeError for a dtype not offered.
     """
     content = safetensors.numpy.save(_arrays(state), _texts(metadata))
-    target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, target)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    files.replace(Path(os.path.realpath(path)), content)
 
 
 def _arrays(state: Any) -> dict[str, Any]:

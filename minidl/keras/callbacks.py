@@ -9,8 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from minidl.files import append, writing
 from minidl.nn.module import not_offered
-from minidl.training.files import append, writing
 
 __all__ = [
     "CSVLogger",

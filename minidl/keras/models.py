@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 from minidl import ops
 from minidl.errors import FormatError
+from minidl.files import writing
 from minidl.keras import activations
 from minidl.keras.fitting import Fitting, Outputs
 from minidl.keras.layers.base import InputLayer, Layer, Shape
@@ -14,7 +15,6 @@ from minidl.keras.summary import print_summary
 from minidl.nn.containers import ModuleList
 from minidl.serialization import load, save
 from minidl.tensor import Tensor
-from minidl.training.files import writing
 
 __all__ = ["Model", "Sequential"]
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl import random
+from minidl import files, random
 from minidl.errors import FormatError
 from minidl.nn import functional as F
 from minidl.nn.containers import ModuleDict, ModuleList, ParameterDict, ParameterList, Sequential
@@ -73,7 +73,8 @@ def _replace(folder: Path, config: dict[str, Any], state: dict[str, Tensor]) -> 
             digest = hashlib.file_digest(file, "sha256").hexdigest()
         config["weights"], config["sha256"] = f"weights-{digest[:16]}.safetensors", digest
         os.replace(temporary, folder / config["weights"])
-        _write(folder / CONFIG, json.dumps(config, indent=1, allow_nan=False) + "\n")
+        text = json.dumps(config, indent=1, allow_nan=False) + "\n"
+        files.replace(folder / CONFIG, text.encode())
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -299,17 +300,3 @@ def _compare(model: Module, again: Module) -> None:
             "save_model: the model was changed after it was made, and its options do not give it "
             f"again: {what}; save model.state_dict() and build the model in Python"
         )
-
-
-def _write(path: Path, text: str) -> None:
-    """Replace a text file whole."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with open(temporary, "x", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

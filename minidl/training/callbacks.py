@@ -6,11 +6,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from minidl.errors import FormatError
+from minidl.files import writing
 from minidl.optim import ExponentialMovingAverage, Optimizer
 from minidl.optim.lr_scheduler import LRScheduler, OneCycleLR, ReduceLROnPlateau, WarmupLR
 from minidl.serialization import load, save
 from minidl.tensor import Tensor
-from minidl.training.files import writing
 
 if TYPE_CHECKING:
     from minidl.training.trainer import Trainer

@@ -4,7 +4,7 @@ import math
 import os
 from typing import Any
 
-from minidl.training.files import writing
+from minidl.files import writing
 
 __all__ = ["History"]
 

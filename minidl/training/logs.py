@@ -5,13 +5,12 @@ import io
 import json
 import math
 import os
-import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from minidl.files import append, replace, writing
 from minidl.training.batches import plain
 from minidl.training.callbacks import Callback
-from minidl.training.files import append, writing
 
 if TYPE_CHECKING:
     from minidl.training.trainer import Trainer
@@ -49,14 +48,7 @@ class FileLog(Callback):
     def _rewrite(self, epochs: list[dict[str, Any]]) -> None:
         self._columns = list(dict.fromkeys(name for logs in epochs for name in logs))
         lines = [self.line(logs, self._columns) for logs in epochs]
-        temporary = self.path.with_name(f".{self.path.name}.{uuid.uuid4().hex}.tmp")
-        try:
-            text = self.head(self._columns) + "".join(lines)
-            temporary.write_text(text, encoding="utf-8", newline="")
-            os.replace(temporary, self.path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        replace(self.path, (self.head(self._columns) + "".join(lines)).encode())
 
     def head(self, columns: list[str]) -> str:
         """Return what stands above the epochs."""

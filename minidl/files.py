@@ -1,10 +1,12 @@
-"""Writing files so that an error of the disk names the file, and leaves no half of a line in it."""
+"""Writing files whole or not at all, and with errors of the disk that name the file."""
 
 import os
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
-__all__ = ["append", "writing"]
+__all__ = ["append", "replace", "writing"]
 
 Path_ = str | os.PathLike[str]
 
@@ -21,6 +23,20 @@ def writing(who: str, path: Path_) -> Iterator[None]:
             f"{who}: cannot write {os.fspath(path)}: {reason}; make room there, or choose another "
             "place",
         ) from None
+
+
+def replace(path: Path, content: bytes) -> None:
+    """Write a file under another name; it takes the old one's place when it is on the disk."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    try:
+        with open(temporary, "xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def append(path: Path_, text: str) -> None:
