@@ -266,7 +266,7 @@ def test_an_error_leaves_no_cycle():
             list(ahead)
         except Boom:
             del ahead
-        assert not [each for each in gc.get_objects() if isinstance(each, Prefetcher)]
+        assert not [each for each in gc.get_objects() if type(each) is Prefetcher]
     finally:
         gc.enable()
 
