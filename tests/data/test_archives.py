@@ -195,10 +195,11 @@ def test_encrypted(tmp_path):
     [
         b"",
         b"rubbish",
-        gzip.compress(b"no tar"),
+        gzip.compress(b"no tar", mtime=0),
         bz2.compress(b"x" * 2000),
         b"PK\x03\x04" + bytes(9),
     ],
+    ids=["empty", "rubbish", "gzip of no tar", "bzip2 of no tar", "a zip archive's first bytes"],
 )
 def test_no_archive(content, tmp_path):
     with pytest.raises(FormatError, match="not a zip or tar archive"):
