@@ -8,7 +8,7 @@ from minidl.creation import *
 from minidl.device import device
 from minidl.dtypes import *
 from minidl.dtypes import bool_ as bool
-from minidl.errors import DeviceError, DtypeError, FormatError, ShapeError
+from minidl.errors import DeviceError, DtypeError, FormatError, LabelError, ShapeError
 from minidl.ops import *
 from minidl.random import initial_seed, manual_seed
 from minidl.serialization import load, read_metadata, save
@@ -23,6 +23,7 @@ __all__ = [
     "DeviceError",
     "DtypeError",
     "FormatError",
+    "LabelError",
     "ShapeError",
     "Tensor",
     "backward",

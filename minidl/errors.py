@@ -1,6 +1,8 @@
 """The errors that minidl raises: each says what was expected, what came, and how to mend it."""
 
-__all__ = ["DeviceError", "DtypeError", "FormatError", "ShapeError"]
+from typing import Any
+
+__all__ = ["DeviceError", "DtypeError", "FormatError", "LabelError", "ShapeError"]
 
 
 class ShapeError(ValueError):
@@ -9,6 +11,17 @@ class ShapeError(ValueError):
 
 class FormatError(ValueError):
     """A file is not what it should be: truncated, foreign, of another model, or tampered with."""
+
+
+class LabelError(IndexError):
+    """Labels that are no class of the model: says which, where the first are, and how many.
+
+    where : (N, *S) bool, the places of all of them in the target
+    """
+
+    def __init__(self, text: str, where: Any = None) -> None:
+        super().__init__(text)
+        self.where = where
 
 
 class DtypeError(TypeError):

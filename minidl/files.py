@@ -1,28 +1,51 @@
 """Writing files whole or not at all, and with errors of the disk that name the file."""
 
+import errno
+import io
 import os
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
-__all__ = ["append", "replace", "writing"]
+__all__ = ["append", "reason", "replace", "write_picture", "writing"]
 
 Path_ = str | os.PathLike[str]
+_ROOM = "make room there, or choose another place"
+_MENDS = {
+    errno.ENOSPC: _ROOM,
+    errno.EDQUOT: _ROOM,
+    errno.EFBIG: _ROOM,
+    errno.ENOENT: "make its folder first",
+    errno.EACCES: "choose a place where you may write",
+    errno.EPERM: "choose a place where you may write",
+    errno.EROFS: "choose a place where you may write",
+    errno.EISDIR: "there is a folder of this name: choose another",
+}
 
 
 @contextmanager
 def writing(who: str, path: Path_) -> Iterator[None]:
-    """Raise an OSError of the with-block, e.g. a full disk, as one that names file and mend."""
+    """Raise an OSError of the with-block, e.g. a full disk, as one that names file and mend.
+
+    The block writes by `replace` and `append`, which leave what was in the file before: the error
+    says that, too. Blocks may be nested: the outermost speaks.
+    """
     try:
         yield
     except OSError as error:
-        reason = error.strerror or error
+        kept = "what was there before is as it was; " if os.path.exists(path) else ""
         raise OSError(
             error.errno,
-            f"{who}: cannot write {os.fspath(path)}: {reason}; make room there, or choose another "
-            "place",
+            f"{who}: cannot write {os.fspath(path)}: {reason(error)}; {kept}"
+            f"{_MENDS.get(error.errno or 0, 'choose another place')}",
         ) from None
+
+
+def reason(error: OSError) -> str:
+    """Return what the system says was wrong, whatever text the error has been given since."""
+    return os.strerror(error.errno) if error.errno else str(error)
 
 
 def replace(path: Path, content: bytes) -> None:
@@ -50,3 +73,11 @@ def append(path: Path_, text: str) -> None:
         except BaseException:
             file.truncate(end)
             raise
+
+
+def write_picture(who: str, path: Path_, figure: Any, dpi: float) -> None:
+    """Write a Figure of Matplotlib; the path's ending says as what, .png if it has none."""
+    content = io.BytesIO()
+    figure.savefig(content, format=Path(path).suffix[1:] or "png", dpi=dpi)
+    with writing(who, path):
+        replace(Path(path), content.getvalue())

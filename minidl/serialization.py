@@ -49,10 +49,12 @@ def save(state: Mapping[str, Any], path: Path_, metadata: Mapping[str, str] | No
     state : {name: tensor or array}, e.g. `model.state_dict()`; names are strings
     metadata : further texts by name, see `read_metadata`
 
-    Raises TypeError for a name or value of another kind, DtypeError for a dtype not offered.
+    Raises TypeError for a name or value of another kind, DtypeError for a dtype not offered, and
+    OSError, e.g. for a full disk, that says why; the file that was there is whole then.
     """
     content = safetensors.numpy.save(_arrays(state), _texts(metadata))
-    files.replace(Path(os.path.realpath(path)), content)
+    with files.writing("save", path):
+        files.replace(Path(os.path.realpath(path)), content)
 
 
 def _arrays(state: Any) -> dict[str, Any]:
@@ -96,12 +98,12 @@ def load(path: Path_, device: str | None = None, dtype: Any = None) -> dict[str,
     dtype : a float dtype to convert floats to, default: as they were saved
 
     Raises FormatError, with the file and the reason, for a file that is truncated, of another
-    format or damaged; DtypeError if `dtype` is no float dtype.
+    format or damaged; OSError if it cannot be read, DtypeError if `dtype` is no float dtype.
     """
     wanted = None if dtype is None else as_dtype(dtype)
     if wanted is not None and wanted.kind != "f":
         raise DtypeError(f"load: dtype must be a float dtype, not {wanted}")
-    content = Path(path).read_bytes()
+    content = _content(path)
     header, start = _header(path, content)
     result = {}
     for name, array in _checked(path, header, content, start).items():
@@ -113,7 +115,17 @@ def load(path: Path_, device: str | None = None, dtype: Any = None) -> dict[str,
 
 def read_metadata(path: Path_) -> dict[str, str]:
     """Read the texts that were saved beside the tensors. Raises FormatError as `load` does."""
-    return _header(path, Path(path).read_bytes())[0].get(_METADATA, {})
+    return _header(path, _content(path))[0].get(_METADATA, {})
+
+
+def _content(path: Path_) -> bytes:
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise OSError(
+            error.errno,
+            f"load: cannot read {os.fspath(path)}: {files.reason(error)}; check the path",
+        ) from None
 
 
 def _bad(path: Path_, reason: str) -> FormatError:

@@ -1,6 +1,9 @@
-"""How long Hypothesis looks, and which tests are left out where there is no GPU."""
+"""How long Hypothesis looks, which tests are left out where there is no GPU, and a full disk."""
 
 import os
+import resource
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -34,3 +37,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if gpu and not gpu_here():
         for item in gpu:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture
+def room() -> Callable[[int], AbstractContextManager[None]]:
+    """`with room(size):` no file can grow beyond so many bytes, as if the disk were full."""
+
+    @contextmanager
+    def within(size: int) -> Iterator[None]:
+        limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    return within

@@ -1,5 +1,7 @@
 """Files of tensors: what is saved comes back; what is damaged is refused; nothing is lost."""
 
+import errno
+import io
 import json
 import os
 from pathlib import Path
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import minidl
-from minidl import nn, serialization
+from minidl import files, nn, serialization
 from minidl.dtypes import DTYPES
 from minidl.errors import DtypeError, FormatError
 from minidl.serialization import load, read_metadata, save
@@ -89,6 +91,81 @@ def test_what_cannot_be_saved(
     with pytest.raises(TypeError, match="metadata must be strings"):
         save({}, tmp_path / "x", metadata={"a": 1})  # type: ignore[dict-item]
     assert list(tmp_path.iterdir()) == []
+
+
+# ---- a disk that takes no more ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("call", ["write", "flush", "fsync", "replace"])
+def test_a_full_disk_leaves_the_old_file_and_says_so(
+    call: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "weights.safetensors"
+    save({"w": np.ones(3)}, path)
+    before = path.read_bytes()
+
+    def full(*args: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    class Full(io.FileIO):
+        """A file on a disk that is full: half of what is written fits."""
+
+        def write(self, content: Any) -> int:
+            if call == "write":
+                super().write(content[: len(content) // 2])
+                full()
+            return super().write(content)
+
+        def flush(self) -> None:
+            super().flush()
+            if call == "flush":
+                full()
+
+    monkeypatch.setattr(files, "open", Full, raising=False)
+    if call in ("fsync", "replace"):
+        monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match="save") as error:
+        save({"w": np.zeros(3)}, path)
+    monkeypatch.undo()
+    assert error.value.errno == errno.ENOSPC
+    assert error.value.strerror == (
+        f"save: cannot write {path}: No space left on device; what was there before is as it was; "
+        "make room there, or choose another place"
+    )
+    assert error.value.__suppress_context__
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_file_that_grows_too_large_for_the_system(tmp_path: Path, room: Any) -> None:
+    text = r"save: cannot write .*w: File too large; make room"
+    with room(1000), pytest.raises(OSError, match=text):
+        save({"w": np.ones(1000)}, tmp_path / "w")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_places_where_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(FileNotFoundError, match="No such file or directory; make its folder first"):
+        save({}, tmp_path / "none" / "w")
+    with pytest.raises(IsADirectoryError, match="there is a folder of this name: choose another"):
+        save({}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+    def denied(*args: Any) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(files, "open", denied, raising=False)
+    with pytest.raises(PermissionError, match="Permission denied; choose a place where you may"):
+        save({}, tmp_path / "w")
+
+
+def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match=r"load: cannot read .*w: No such file.*; check"):
+        load(tmp_path / "w")
+    with pytest.raises(IsADirectoryError, match="load: cannot read .*: Is a directory"):
+        read_metadata(tmp_path)
 
 
 # ---- damaged files ------------------------------------------------------------------------------

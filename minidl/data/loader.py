@@ -205,6 +205,8 @@ def default_collate(items: Sequence[Any]) -> Any:
 
 def shown_items(indices: np.ndarray[Any, Any]) -> str:
     """Return a text that names items of a data set, for errors."""
+    if len(indices) == 1:
+        return f"item {indices[0]} of the data set"
     more = ", …" if len(indices) > _SHOWN else ""
     return f"items {', '.join(map(str, indices[:_SHOWN]))}{more} of the data set"
 

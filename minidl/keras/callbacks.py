@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from minidl.files import append, writing
+from minidl.files import append, replace, writing
 from minidl.nn.module import not_offered
 
 __all__ = [
@@ -320,7 +320,7 @@ class CSVLogger(Callback):
         self._names = []
         with writing("CSVLogger", self.filename):
             if not self.append:
-                self.filename.write_text("")
+                replace(self.filename, b"")
             self._headed = self.filename.exists() and self.filename.stat().st_size > 0
 
     def on_epoch_end(self, epoch: int, logs: Logs = None) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl.errors import ShapeError
+from minidl.files import write_picture
 from minidl.metrics import inputs
 from minidl.metrics.base import Array, Metric
 
@@ -169,7 +170,7 @@ def plot_confusion_matrix(
     colours = _colours(counts / np.where(rows == 0, 1, rows))
     side = min(max(0.62 * size, 2.6), 9.0)  # of the matrix, in inches
     cell = side / size
-    figure = Figure(figsize=(side + 2.2, side + 1.9), dpi=150, layout="constrained")
+    figure = Figure(figsize=(side + 2.2, side + 1.9), layout="constrained")
     axes = figure.add_subplot()
     axes.imshow(colours)
     there = np.argwhere(counts)  # an empty cell says 0
@@ -199,7 +200,7 @@ def plot_confusion_matrix(
     axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     axes.set_title(title or _summary(counts), fontsize=11)
-    figure.savefig(path)
+    write_picture("ConfusionMatrix.plot", path, figure, dpi=150)
 
 
 def _colours(shares: Array) -> Array:

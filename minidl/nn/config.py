@@ -11,6 +11,7 @@ import inspect
 import json
 import math
 import os
+import shutil
 import uuid
 from pathlib import Path
 from typing import Any
@@ -52,19 +53,13 @@ def save_model(model: Module, folder: Path_) -> None:
     state = model.state_dict()
     config = _description(model)
     _compare(model, _built(config))
-    try:
+    with files.writing("save_model", folder):
         _replace(Path(folder), config, state)
-    except OSError as error:
-        reason = error.strerror or error
-        raise OSError(
-            error.errno,
-            f"save_model: cannot write into {os.fspath(folder)}: {reason}; make room there, or "
-            "choose another place",
-        ) from None
 
 
 def _replace(folder: Path, config: dict[str, Any], state: dict[str, Tensor]) -> None:
     """Write the files of a model; config.json, which comes last, says which weights count."""
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f".weights-{uuid.uuid4().hex}.safetensors"
     try:
@@ -77,6 +72,8 @@ def _replace(folder: Path, config: dict[str, Any], state: dict[str, Tensor]) -> 
         files.replace(folder / CONFIG, text.encode())
     except BaseException:
         temporary.unlink(missing_ok=True)
+        if new:
+            shutil.rmtree(folder, ignore_errors=True)
         raise
     for old in folder.glob("weights-*.safetensors"):
         if old.name != config["weights"]:

@@ -6,8 +6,10 @@ Labels are whole numbers (N, *S) beside an input (N, C, *S), or () beside (C,). 
 
 from typing import Any
 
-from minidl.device import array_module
-from minidl.errors import DtypeError, ShapeError
+import numpy as np
+
+from minidl.device import array_module, to_host
+from minidl.errors import DtypeError, LabelError, ShapeError
 from minidl.ops import _checks
 from minidl.ops.activation import log_softmax, logsigmoid
 from minidl.ops.arithmetic import clamp, where
@@ -25,6 +27,8 @@ __all__ = [
     "kl_div",
     "nll_loss",
 ]
+
+_SHOWN = 4  # as many wrong labels does an error list
 
 # ---- labels -------------------------------------------------------------------------------------
 
@@ -58,10 +62,29 @@ def _check_labels(name: str, x: Any, target: Any, weight: Any, ignore_index: int
     _check_weight(name, x, weight)
     stray = ((target < 0) | (target >= classes)) & (target != ignore_index)
     if stray.any():
-        raise IndexError(
-            f"{name}: target holds class {int(target[stray][0])}, but the input has {classes} "
-            f"classes (0 to {classes - 1})"
-        )
+        raise _stray_labels(name, to_host(target), to_host(stray), classes, ignore_index)
+
+
+def _stray_labels(
+    name: str, target: Any, stray: Any, classes: int, ignore_index: int
+) -> LabelError:
+    """The error that says which labels are no class, where the first of them are, and how many."""
+    places = np.argwhere(stray).tolist()
+    listed = [
+        f"class {target[(*place,)]} at {place[0] if len(place) == 1 else (*place,)}"
+        for place in places[:_SHOWN]
+    ]
+    more = ", …" if len(places) > _SHOWN else ""
+    counted = target[target != ignore_index]
+    if counted.min() == 1 and counted.max() == classes:
+        mend = "if labels begin at 1, subtract 1"
+    else:
+        mend = f"mark what is not to count with ignore_index ({ignore_index})"
+    return LabelError(
+        f"{name}: target holds {', '.join(listed)}{more}, but the input has {classes} classes (0 "
+        f"to {classes - 1}); {len(places)} of {target.size} labels are no class; {mend}",
+        stray,
+    )
 
 
 def _constant(name: str, weight: Any) -> Any:
@@ -167,8 +190,8 @@ def cross_entropy(
         (Szegedy and others 2015, arXiv:1512.00567)
 
     The mean of labels divides by the sum of their weights (NaN if all are ignored), that of
-    probabilities by the number of places. Raises IndexError for a label that is no class,
-    ShapeError, DtypeError, and ValueError for a label_smoothing outside [0, 1].
+    probabilities by the number of places. Raises LabelError (an IndexError) for labels that are no
+    class, ShapeError, DtypeError, and ValueError for a label_smoothing outside [0, 1].
     """
     _checks.choice("cross_entropy", "reduction", reduction, "none", "mean", "sum")
     if not 0 <= label_smoothing <= 1:
@@ -236,7 +259,7 @@ def nll_loss(
     input : (N, C, *S) or (C,), target : (N, *S) or (): labels from 0 to C - 1, or `ignore_index`
     weight : (C,) weights of the classes, or None; the mean divides by the sum of the labels'
 
-    Raises IndexError for a label that is no class, ShapeError, DtypeError.
+    Raises LabelError (an IndexError) for labels that are no class, ShapeError, DtypeError.
     """
     _checks.choice("nll_loss", "reduction", reduction, "none", "mean", "sum")
     if len(input.shape) < 1:

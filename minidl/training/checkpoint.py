@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl.errors import FormatError
+from minidl.files import reason
 from minidl.training.snapshot import read_folder, remove_folder, sweep, write_folder
 
 __all__ = ["Checkpoint"]
@@ -69,7 +70,7 @@ class Checkpoint:
         except OSError as error:
             raise OSError(
                 error.errno,
-                f"checkpoint: cannot make the folder {self.folder}: {error.strerror}; choose "
+                f"checkpoint: cannot make the folder {self.folder}: {reason(error)}; choose "
                 "another",
             ) from None
         sweep(self.folder)
@@ -101,7 +102,7 @@ class Checkpoint:
             remains = f"{there[-1]} is the last good one" if there else "there is none before it"
             raise OSError(
                 error.errno,
-                f"checkpoint: cannot write {path}: {error.strerror}; {remains}. "
+                f"checkpoint: cannot write {path}: {reason(error)}; {remains}. "
                 "Make room or choose another folder, then go on with resume=True",
             ) from None
         for old in [*there, path][: -self.keep]:

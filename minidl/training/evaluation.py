@@ -9,7 +9,7 @@ from minidl import metrics as known_metrics
 from minidl.autograd import no_grad
 from minidl.data import DataLoader
 from minidl.data.loader import shown_items
-from minidl.errors import ShapeError
+from minidl.errors import LabelError, ShapeError
 from minidl.nn import Module
 from minidl.tensor import Tensor
 from minidl.training import nonfinite
@@ -72,7 +72,7 @@ class Evaluator:
         loss_sum, samples = 0.0, 0
         with self._evaluating(), opened(loader, 0) as batches:
             for number, batch in enumerate(batches):
-                with self._noting("the data to evaluate", loader, 0, number):
+                with self._noting("the data to evaluate", loader, 0, number, batch):
                     batch = moved(batch, self.device)
                     loss, outputs, targets = self._forward(batch)
                     value, size = float(loss.item()), batch_size_of(batch)
@@ -102,7 +102,7 @@ class Evaluator:
         outputs = []
         with self._evaluating(), opened(loader, 0) as batches:
             for number, batch in enumerate(batches):
-                with self._noting("the data to predict", loader, 0, number):
+                with self._noting("the data to predict", loader, 0, number, batch):
                     batch = moved(batch, self.device)
                     x = batch[0] if isinstance(batch, tuple | list) else batch
                     outputs.append(self.model(x))
@@ -169,13 +169,23 @@ class Evaluator:
         return logs
 
     @contextmanager
-    def _noting(self, what: str, loader: DataLoader, epoch: int, number: int) -> Iterator[None]:
-        """Add to an error which batch of what it came with, and where its samples lie."""
+    def _noting(
+        self, what: str, loader: DataLoader, epoch: int, number: int, batch: Any
+    ) -> Iterator[None]:
+        """Add to an error with which batch it came, and which samples of the data are to blame."""
         try:
             yield
         except Exception as error:
-            items = f", {shown_items(loader.items(epoch, number))}" if loader.shuffle else ""
-            error.add_note(f"Trainer: in batch {number + 1} of {what}{items}")
+            items, guilty = loader.items(epoch, number), None
+            if isinstance(error, LabelError):
+                guilty = nonfinite.samples(error.where, len(items))
+            elif isinstance(error, FloatingPointError):
+                guilty = nonfinite.samples_in_data(batch, len(items))
+            if guilty is not None:
+                which = f": {shown_items(items[guilty])}"
+            else:
+                which = f", {shown_items(items)}" if loader.shuffle else ""
+            error.add_note(f"Trainer: in batch {number + 1} of {what}{which}")
             raise
 
 

@@ -4,7 +4,7 @@ import math
 import os
 from typing import Any
 
-from minidl.files import writing
+from minidl.files import write_picture
 
 __all__ = ["History"]
 
@@ -94,8 +94,7 @@ class History:
         for axis in axes[len(panels) :]:
             axis.set_axis_off()
         if path is not None:
-            with writing("History.plot", path):
-                figure.savefig(path, dpi=120)
+            write_picture("History.plot", path, figure, dpi=120)
         return figure
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -97,7 +98,12 @@ class TensorBoardLog(Callback):
     def on_fit_begin(self, trainer: "Trainer") -> None:
         """Open a file that goes on after the epochs so far."""
         done = len(trainer.history.epochs)
-        self._writer = _summary_writer()(str(self.folder), purge_step=done + 1 if done else None)
+        self._writer = _summary_writer()(
+            str(self.folder),
+            purge_step=done + 1 if done else None,
+            # The name has the second, and a file begun in the same one would be overwritten.
+            filename_suffix=f".{time.time_ns()}",
+        )
 
     def on_epoch_end(self, trainer: "Trainer", epoch: int, logs: dict[str, Any]) -> None:
         """Write each figure that is a number."""

@@ -53,6 +53,25 @@ def cause_in_data(batch: Any) -> str | None:
     return None
 
 
+def samples(bad: Any, count: int) -> Any:
+    """Return which of a batch's `count` samples are marked in `bad`, as (count,) bool, or None.
+
+    None: its first axis is not that of the samples, or nothing is marked.
+    """
+    if getattr(bad, "shape", ())[:1] != (count,) or not bad.any():
+        return None
+    return bad.reshape(count, -1).any(1)
+
+
+def samples_in_data(batch: Any, count: int) -> Any:
+    """Return which samples of a batch hold NaN or infinity, as (count,) bool; None if none does."""
+    for _, value in leaves(batch):
+        array = getattr(value, "data", value)
+        if _bad(array) and (found := samples(~np.isfinite(to_host(array)), count)) is not None:
+            return found
+    return None
+
+
 def cause_in_weights(model: Any) -> str | None:
     """Name the parameter that holds NaN or infinity; None if none does.
 

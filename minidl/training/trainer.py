@@ -271,7 +271,7 @@ class Trainer(Evaluator):
     def _one(self, batch: Any, loader: DataLoader) -> bool:
         """Learn from a batch and tell the callbacks; False: a callback stops at a NaN."""
         self._whole = False
-        with self._noting(f"epoch {self.epoch + 1}", loader, loader.epoch, self.batch):
+        with self._noting(f"epoch {self.epoch + 1}", loader, loader.epoch, self.batch, batch):
             try:
                 with np.errstate(over="ignore", invalid="ignore", divide="ignore"):  # told below
                     value = self._learn(moved(batch, self.device))

@@ -405,12 +405,12 @@ def texts(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
     savefig = figure.savefig
 
-    def looked_at(self: Any, path: Any) -> None:
+    def looked_at(self: Any, *args: Any, **options: Any) -> None:
         axes = self.axes[0]
         found.extend(text.get_text() for text in axes.texts)
         found.extend(label.get_text() for label in axes.get_xticklabels())
         found.append(axes.get_title())
-        savefig(self, path)
+        savefig(self, *args, **options)
 
     monkeypatch.setattr(figure, "savefig", looked_at)
     return found

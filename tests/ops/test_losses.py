@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import minidl
 from minidl import ops
-from minidl.errors import DtypeError, ShapeError
+from minidl.errors import DtypeError, LabelError, ShapeError
 
 
 def gradient(function: Any, *arrays: Any) -> Any:
@@ -198,9 +198,7 @@ REFUSED = [
     (ShapeError, "do not broadcast", lambda t: ops.cosine_similarity(t(X), t(X[:, :2]))),
     (ShapeError, r"target is \(3,\), expected \(2,\)", lambda t: ops.cosine_embedding_loss(
         t(X), t(X), t(X[0]))),
-    (IndexError, r"^cross_entropy: target holds class 12, but the input has 3 classes \(0 to 2\)$",
-     lambda t: ops.cross_entropy(t(X), t(Y * 6))),
-    (IndexError, "nll_loss: target holds class -1", lambda t: ops.nll_loss(t(X), t(Y - 1))),
+    (LabelError, "nll_loss: target holds class -1 at", lambda t: ops.nll_loss(t(X), t(Y - 1))),
     (ShapeError, r"cross_entropy: target has shape \(1,\), expected \(2,\)",
      lambda t: ops.cross_entropy(t(X), t(Y[:1]))),
     (ShapeError, "one for each of the 3 classes", lambda t: ops.cross_entropy(
@@ -229,3 +227,37 @@ REFUSED = [
 def test_what_is_refused(error: Any, text: Any, call: Any) -> None:
     with pytest.raises(error, match=text):
         call(minidl.tensor)
+
+
+def wrong_labels(loss: Any, classes: int, labels: Any) -> LabelError:
+    target = np.array(labels)
+    x = np.zeros((len(target), classes, *target.shape[1:]), "float32")
+    with pytest.raises(LabelError) as error:
+        loss(minidl.tensor(x), minidl.tensor(target))
+    assert error.value.where.shape == target.shape
+    return error.value
+
+
+@pytest.mark.parametrize("loss", [ops.cross_entropy, ops.nll_loss])
+def test_wrong_labels_are_named_with_their_places(loss: Any) -> None:
+    error = wrong_labels(loss, 3, [0, 12, 2, -1, -100])  # -100: ignore_index, which is no mistake
+    assert str(error) == (
+        f"{loss.__name__}: target holds class 12 at 1, class -1 at 3, but the input has 3 classes "
+        "(0 to 2); 2 of 5 labels are no class; mark what is not to count with ignore_index (-100)"
+    )
+    assert error.where.tolist() == [False, True, False, True, False]
+
+
+def test_of_many_wrong_labels_the_first_are_shown() -> None:
+    error = wrong_labels(ops.cross_entropy, 2, [[0, 5], [5, 5], [5, 5]])
+    shown = "class 5 at (0, 1), class 5 at (1, 0), class 5 at (1, 1), class 5 at (2, 0), …, but"
+    assert shown in str(error)
+    assert "5 of 6 labels are no class" in str(error)
+
+
+def test_labels_that_begin_at_1_are_told_to_begin_at_0() -> None:
+    assert str(wrong_labels(ops.cross_entropy, 3, [1, 3, 2, -100])).endswith(
+        "if labels begin at 1, subtract 1"
+    )
+    assert "subtract" not in str(wrong_labels(ops.cross_entropy, 3, [0, 3, 2]))
+    assert "subtract" not in str(wrong_labels(ops.cross_entropy, 3, [1, 4, 2]))

@@ -4,19 +4,16 @@ import csv
 import io
 import json
 import math
-import resource
-import signal
+import struct
 import sys
-import types
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from minidl import keras, nn, optim
+from minidl import keras, metrics, nn, optim
 from minidl.nn import functional as F
 from minidl.training import (
     BestModel,
@@ -141,39 +138,54 @@ def test_a_log_of_a_run_before_is_begun_anew(tmp_path: Path) -> None:
     assert len(path.read_text().splitlines()) == 1
 
 
-def test_tensorboard_is_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    said: list[Any] = []
+def events(folder: Path) -> list[Any]:
+    """TensorBoard's events in a folder, whose checksums are right, file after file."""
+    from tensorboardX.proto.event_pb2 import Event
+    from tensorboardX.record_writer import masked_crc32c
 
-    class Writer:
-        def __init__(self, folder: str, purge_step: int | None = None) -> None:
-            said.append((folder, purge_step))
+    found = []
+    for path in sorted(folder.iterdir()):
+        rest = path.read_bytes()
+        while rest:  # size, its checksum, the event, its checksum
+            (size,) = struct.unpack("<Q", rest[:8])
+            event = rest[12 : 12 + size]
+            checks = rest[8:12] + rest[12 + size : 16 + size]
+            assert checks == struct.pack("<II", masked_crc32c(rest[:8]), masked_crc32c(event))
+            found.append(Event.FromString(event))
+            rest = rest[16 + size :]
+    return found
 
-        def add_scalar(self, *values: Any) -> None:
-            said.append(values)
 
-        def flush(self) -> None:
-            pass
-
-        def close(self) -> None:
-            said.append("closed")
-
-    fake = types.ModuleType("tensorboardX")
-    fake.SummaryWriter = Writer  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "tensorboardX", fake)
-    logs = fit(TensorBoardLog(tmp_path), epochs=1).history.epochs[0]
-    assert said == [
-        (str(tmp_path), None),
-        ("loss/training", logs["loss"], 1),
-        ("loss/validation", logs["val_loss"], 1),
-        ("lr/training", logs["lr"], 1),
-        "closed",
+def test_tensorboard_reads_the_figures_back(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboardX")
+    figures = fit(TensorBoardLog(tmp_path)).history.epochs
+    read = [(e.step, v.tag, v.simple_value) for e in events(tmp_path) for v in e.summary.value]
+    names = {"loss": "loss/training", "val_loss": "loss/validation", "lr": "lr/training"}
+    assert read == [
+        (epoch, shown, pytest.approx(figures[epoch - 1][name]))  # they are float32 there
+        for epoch in (1, 2)
+        for name, shown in names.items()
     ]
 
 
-def test_tensorboard_writes_real_files_where_it_is_installed(tmp_path: Path) -> None:
+def test_tensorboard_forgets_the_epochs_that_a_resumed_run_does_again(tmp_path: Path) -> None:
     pytest.importorskip("tensorboardX")
-    fit(TensorBoardLog(tmp_path))
-    assert [path.name[:10] for path in tmp_path.iterdir()] == ["events.out"]
+
+    def run(epochs: int) -> None:
+        model = nn.Linear(2, 1)
+        optimizer = optim.SGD(model.parameters(), lr=0.1)
+        log = TensorBoardLog(tmp_path / "curves")
+        trainer = Trainer(
+            model, optimizer, F.mse_loss, callbacks=[log], checkpoint=tmp_path / "kept"
+        )
+        trainer.fit((X, X[:, :1]), epochs, resume=True, verbose=0)
+
+    run(1)
+    run(2)
+    found = events(tmp_path / "curves")
+    starts = [e.step for e in found if e.session_log.status == e.session_log.START]
+    assert starts == [2]  # what was written for step 2 and later before this does not count
+    assert [e.step for e in found for v in e.summary.value if v.tag == "loss/training"] == [1, 2]
 
 
 def test_without_tensorboard_it_says_how_to_get_it(
@@ -187,23 +199,16 @@ def test_without_tensorboard_it_says_how_to_get_it(
 # ---- a full disk --------------------------------------------------------------------------------
 
 
-@contextmanager
-def room(size: int) -> Iterator[None]:
-    """Let no file grow beyond so many bytes."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
-        signal.signal(signal.SIGXFSZ, handler)
-
-
 def fit_keras(callback: Any) -> None:
     model = keras.Sequential([keras.layers.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     model.fit(X, X[:, :1], epochs=9, verbose=0, callbacks=[callback])
+
+
+def tally() -> metrics.ConfusionMatrix:
+    matrix = metrics.ConfusionMatrix()
+    matrix.update([0, 1], [1, 1])
+    return matrix
 
 
 FULL: dict[str, Callable[[Path], Any]] = {
@@ -211,6 +216,7 @@ FULL: dict[str, Callable[[Path], Any]] = {
     "CSVLog": lambda path: fit(CSVLog(path), epochs=9),
     "BestModel": lambda path: fit(BestModel(path)),
     "History.plot": lambda path: History(EPOCHS).plot(path.with_suffix(".png")),
+    "ConfusionMatrix.plot": lambda path: tally().plot(path.with_suffix(".svg")),
     "CSVLogger": lambda path: fit_keras(keras.callbacks.CSVLogger(path)),
     "save_weights": lambda path: fit_keras(
         keras.callbacks.ModelCheckpoint(path, save_weights_only=True)
@@ -219,12 +225,15 @@ FULL: dict[str, Callable[[Path], Any]] = {
 
 
 @pytest.mark.parametrize("who", FULL)
-def test_a_full_disk_is_one_error_and_no_half_of_a_line(who: str, tmp_path: Path) -> None:
+def test_a_full_disk_is_one_error_and_no_half_of_a_line(
+    who: str, tmp_path: Path, room: Any
+) -> None:
     text = f"{who}: cannot write .*/file.*; make room there"
     with room(150), pytest.raises(OSError, match=text) as error:
         FULL[who](tmp_path / "file")
     assert error.value.__cause__ is None
     assert error.value.__suppress_context__
+    assert ("what was there before is as it was" in str(error.value)) == any(tmp_path.iterdir())
     for path in tmp_path.iterdir():  # what is there are whole lines
         assert who in ("JSONLog", "CSVLog", "CSVLogger")
         assert path.read_text().endswith("\n")

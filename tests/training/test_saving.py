@@ -1,5 +1,6 @@
 """A model as a folder: saved, and built again without the script that made it."""
 
+import errno
 import json
 import os
 import subprocess
@@ -177,7 +178,7 @@ def test_a_failure_while_saving_keeps_the_old_model(
     save_model(model, tmp_path)
 
     def fail(*args: Any) -> None:
-        raise OSError("disk full")
+        raise OSError(errno.ENOSPC, "full")
 
     replace, calls = os.replace, 0
 
@@ -192,12 +193,21 @@ def test_a_failure_while_saving_keeps_the_old_model(
     for place in (1, 2, 3):
         calls = 0
         monkeypatch.setattr(os, "replace", at(place))
-        with pytest.raises(OSError, match="cannot write into .*: disk full; make room") as error:
+        with pytest.raises(
+            OSError, match="No space left on device; what was there before is as it was; make"
+        ) as error:
             save_model(nn.Linear(2, 2), tmp_path)
         assert error.value.__suppress_context__
         monkeypatch.setattr(os, "replace", replace)
         same(model, load_model(tmp_path))
         assert not list(tmp_path.glob(".*"))
+
+
+def test_where_there_was_no_model_a_full_disk_leaves_nothing(tmp_path: Path, room: Any) -> None:
+    text = "save_model: cannot write .*/new: File too large; make room"
+    with room(1000), pytest.raises(OSError, match=text):
+        save_model(nn.Linear(100, 100), tmp_path / "new")
+    assert list(tmp_path.iterdir()) == []
 
 
 def config_of(folder: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 import minidl
-from minidl import nn, optim
+from minidl import nn, ops, optim
 from minidl.data import DataLoader, Dataset, TensorDataset
 from minidl.errors import ShapeError
 from minidl.nn import functional as F
@@ -242,30 +242,51 @@ def fails(kind: type[Exception], text: str, made: Any, data: Any = (X, Y), **opt
     return error.value
 
 
-def test_labels_out_of_range_are_named_with_their_batch() -> None:
-    bad = Y.copy()
-    bad[7] = 3
-    loader = DataLoader(TensorDataset(X, bad), 5)
-    error = fails(
-        IndexError, "target holds class 3, but the input has 3 classes", trainer(), loader
-    )
-    assert error.__notes__ == ["Trainer: in batch 2 of epoch 1"]
-
-
-def test_shuffled_samples_are_named_by_their_place_in_the_data() -> None:
-    bad = Y.copy()
-    bad[7] = 3
-    loader = DataLoader(TensorDataset(X, bad), 5, shuffle=True, seed=1)
+@pytest.mark.parametrize("shuffle", [False, True])
+def test_wrong_samples_are_named_by_their_place_in_the_data(shuffle: bool) -> None:
+    labels = Y.copy()
+    labels[7] = 3
+    loader = DataLoader(TensorDataset(X, labels), 5, shuffle=shuffle, seed=1)
     number = next(n for n in (0, 1) if 7 in loader.items(0, n))
-    items = ", ".join(str(i) for i in loader.items(0, number))
-    error = fails(IndexError, "target holds class 3", trainer(), loader)
-    where = f"Trainer: in batch {number + 1} of epoch 1, items {items} of the data set"
+    place = loader.items(0, number).tolist().index(7)
+    text = f"target holds class 3 at {place}, but the input has 3 classes"
+    error = fails(IndexError, text, trainer(), loader)
+    where = f"Trainer: in batch {number + 1} of epoch 1: item 7 of the data set"
     assert error.__notes__ == [where]
     spoilt = X.copy()
-    spoilt[7] = np.nan
-    loader = DataLoader(TensorDataset(spoilt, Y), 5, shuffle=True, seed=1)
-    error = fails(FloatingPointError, "the data: batch[0] holds NaN", trainer(), loader)
+    spoilt[7, 2] = np.nan
+    loader = DataLoader(TensorDataset(spoilt, Y), 5, shuffle=shuffle, seed=1)
+    text = f"the data: batch[0] holds NaN: 1 of 20 numbers, the first at ({place}, 2)"
+    error = fails(FloatingPointError, text, trainer(), loader)
     assert error.__notes__ == [where]
+
+
+def test_several_wrong_samples_are_all_named_in_the_data_to_evaluate() -> None:
+    spoilt = X.copy()
+    spoilt[[6, 9], 1] = np.inf, np.nan
+    with pytest.raises(FloatingPointError, match=r"batch\[0\] holds NaN: 2 of 20") as error:
+        trainer().evaluate((spoilt, Y), batch_size=5)
+    assert error.value.__notes__ == [
+        "Trainer: in batch 2 of the data to evaluate: items 6, 9 of the data set"
+    ]
+
+
+def test_labels_that_are_no_samples_are_not_looked_up_in_the_data() -> None:
+    def step(model: Any, batch: Any) -> Any:
+        x, y = batch
+        logits = model(x).repeat(2, 1)
+        return F.cross_entropy(logits, ops.cat([y, y]) + 3), logits, None
+
+    loader = DataLoader(TensorDataset(X, Y), 5)
+    error = fails(IndexError, "10 of 10 labels are no class", trainer(None, step=step), loader)
+    assert error.__notes__ == ["Trainer: in batch 1 of epoch 1"]
+
+
+def test_any_other_error_names_the_samples_of_a_shuffled_batch() -> None:
+    loader = DataLoader(TensorDataset(X[:, :2], Y), 5, shuffle=True, seed=1)
+    error = fails(ShapeError, "linear", trainer(), loader)
+    items = ", ".join(str(i) for i in loader.items(0, 0))
+    assert error.__notes__ == [f"Trainer: in batch 1 of epoch 1, items {items} of the data set"]
 
 
 def test_an_empty_data_set() -> None:
