@@ -50,7 +50,7 @@ __all__ += ops.__all__
 
 
 def __getattr__(name: str) -> object:
-    """`minidl.keras` is loaded when it is first asked for: `import minidl as tf; tf.keras…`."""
-    if name != "keras":
+    """Load `minidl.keras` and `minidl.testing` when first asked for: `tf.keras.Sequential`."""
+    if name not in ("keras", "testing"):
         raise AttributeError(f"module 'minidl' has no attribute {name!r}")
-    return importlib.import_module("minidl.keras")
+    return importlib.import_module(f"minidl.{name}")
