@@ -1,0 +1,602 @@
+"""What the strategies draw keeps their promises, and all that they promise is really drawn."""
+
+import contextlib
+import math
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, Phase, find, given, settings
+from hypothesis import strategies as st
+
+from minidl.nn import functional as F
+from minidl.testing import strategies as some
+from minidl.testing.layouts import LAYOUTS, laid_out, layouts_of
+
+FLOATS = ["float16", "float32", "float64"]
+
+
+def missing(strategy, **predicates):
+    """Draw some hundreds and name the predicates that none of them meets."""
+    left = dict(predicates)
+
+    @settings(
+        max_examples=400, database=None, derandomize=True, phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )  # fmt: skip
+    @given(strategy)
+    def look(drawn):
+        for name, predicate in list(left.items()):
+            if predicate(drawn):
+                del left[name]
+        if not left:
+            raise StopIteration
+
+    with contextlib.suppress(StopIteration):
+        look()
+    return list(left)
+
+
+def test_missing_names_what_is_not_drawn():
+    assert missing(st.integers(0, 3), three=lambda n: n == 3, four=lambda n: n == 4) == ["four"]
+
+
+# ---- layouts ------------------------------------------------------------------------------------
+
+
+def lies(x, layout):
+    """Whether an array of distinct strides lies in memory as a layout says."""
+    order = np.argsort([-abs(s) for s in x.strides], kind="stable").tolist()
+    return {
+        "contiguous": x.flags.c_contiguous and x.flags.writeable,
+        "transposed": x.flags.f_contiguous and order == list(range(x.ndim))[::-1],
+        "strided": min(x.strides, default=0) >= 2 * x.itemsize,
+        "reversed": max(x.strides, default=0) < 0,
+        "readonly": x.flags.c_contiguous and not x.flags.writeable,
+        "channels_last": order == [0, *range(2, x.ndim), 1],
+    }[layout]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", ["float32", "int64", "uint8", "bool"])
+@pytest.mark.parametrize("shape", [(), (4,), (2, 3), (2, 3, 4), (2, 3, 4, 5)])
+def test_laid_out(layout, dtype, shape):
+    x = np.arange(math.prod(shape)).reshape(shape).astype(dtype)
+    if layout not in layouts_of(len(shape)):
+        with pytest.raises(ValueError, match="needs at least"):
+            laid_out(x, layout)
+        return
+    y = laid_out(x, layout)
+    assert lies(y, layout)
+    assert y.shape == shape
+    assert y.dtype == x.dtype
+    np.testing.assert_array_equal(y, x)
+    assert not np.shares_memory(x, y)
+
+
+def test_between_strided_elements_lies_what_would_be_noticed():
+    assert np.isnan(laid_out(np.ones((2, 2)), "strided").base).sum() == 25 - 4
+
+
+def test_layouts_that_do_not_exist():
+    with pytest.raises(ValueError, match="layout is 'fortran', expected one of"):
+        laid_out(np.ones(2), "fortran")
+    with pytest.raises(ValueError, match=r"unknown layouts \['fortran'\]"):
+        find(some.arrays(layouts=["fortran"]), lambda x: True)
+    with pytest.raises(ValueError, match=r"no array of shape \(2,\) can be channels_last"):
+        find(some.arrays((2,), layouts="channels_last"), lambda x: True)
+
+
+# ---- numbers ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+@given(data=st.data())
+def test_floats(data, dtype):
+    kink = data.draw(st.sampled_from([-1.0, 0.0, 0.3]))
+    as_drawn = data.draw(st.sampled_from(["plain", "away", "at"]))
+    options = {"away": {"away_from": [kink]}, "at": {"at": [kink]}}.get(as_drawn, {})
+    x = data.draw(some.floats(-3, 5, dtype=dtype, margin=0.25, **options))
+    assert -3 <= x <= 5
+    assert x == 0 or abs(x) >= 2**-10
+    if as_drawn == "away":
+        assert abs(x - kink) >= 0.25
+    elif as_drawn == "at":
+        assert x == kink or abs(x - kink) >= 0.25
+    if x != kink:
+        assert float(np.dtype(dtype).type(x)) == x
+
+
+def test_floats_reach_their_range():
+    assert not missing(
+        some.floats(-2, 3, away_from=[1]),
+        zero=lambda x: x == 0, below=lambda x: -2 <= x < -1, between=lambda x: 0 < x < 1,
+        above=lambda x: x > 1, edge=lambda x: x == 1.125, end=lambda x: x == 3,
+        crooked=lambda x: x * 1024 % 1 != 0,
+    )  # fmt: skip
+    assert not missing(
+        some.floats(at=[0.0, 6.0]), zero=lambda x: x == 0, six=lambda x: x == 6,
+        below=lambda x: x < 0, other=lambda x: 0 < x < 6,
+    )  # fmt: skip
+    assert missing(some.floats(away_from=[0.0]), zero=lambda x: x == 0) == ["zero"]
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_nothing_is_subnormal(dtype):
+    tiny = float(np.finfo(dtype).tiny)
+    numbers = some.floats(dtype=dtype, smallest=0)
+    assert missing(numbers, subnormal=lambda x: 0 < abs(x) < tiny, least=lambda x: x == tiny) == [
+        "subnormal"
+    ]
+
+
+def test_floats_shrink_to_simple_numbers():
+    assert find(some.floats(), lambda x: x > 2.5) == 3
+    assert find(some.floats(away_from=[0.0]), lambda x: x < 0) == -1
+
+
+def test_floats_of_which_none_is_left():
+    with pytest.raises(ValueError, match=r"nothing is left of \[-0.1, 0.1\] .* margin"):
+        some.floats(-0.1, 0.1, away_from=[0.0])
+    with pytest.raises(ValueError, match="at least one point"):
+        some.at_kinks([])
+
+
+def test_at_kinks():
+    assert not missing(some.at_kinks([0, 6]), zero=lambda x: x == 0, six=lambda x: x == 6)
+    assert missing(some.at_kinks([0, 6]), other=lambda x: x not in (0, 6)) == ["other"]
+
+
+@given(some.shapes(zero_size=True).flatmap(some.distinct))
+def test_distinct(x):
+    ordered = np.sort(x, axis=None)
+    assert (np.diff(ordered) >= 0.125).all()
+    assert (abs(x) >= 0.0625).all()
+
+
+def test_distinct_come_in_every_order():
+    assert not missing(
+        some.distinct((3,)),
+        up=lambda x: x[0] < x[1] < x[2], down=lambda x: x[0] > x[1] > x[2],
+        top=lambda x: x.argmax() == 1,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("axis", [None, 0, -1])
+@given(data=st.data())
+def test_ties(data, axis):
+    x = data.draw(some.shapes(1, 3, min_side=2).flatmap(lambda s: some.ties(s, axis=axis)))
+    lines = (
+        x.reshape(1, -1) if axis is None else np.moveaxis(x, axis, -1).reshape(-1, x.shape[axis])
+    )
+    for line in lines:
+        assert np.unique(line, return_counts=True)[1].min() >= 2
+
+
+def test_ties_of_several_values():
+    assert not missing(
+        some.ties((5,)),
+        one=lambda x: len(set(x)) == 1, two=lambda x: len(set(x)) == 2,
+        apart=lambda x: x[0] == x[4] != x[1],
+    )  # fmt: skip
+    assert find(some.ties((1,)), lambda x: True).shape == (1,)
+
+
+# ---- shapes, dtypes, arrays ---------------------------------------------------------------------
+
+
+@given(data=st.data())
+def test_shapes(data):
+    least = data.draw(st.integers(0, 2))
+    most = data.draw(st.integers(least, 4))
+    side = data.draw(st.integers(1, 2))
+    shape = data.draw(some.shapes(least, most, min_side=side, max_side=5, max_size=40))
+    assert least <= len(shape) <= most
+    assert all(side <= n <= 5 for n in shape)
+    assert math.prod(shape) <= 40
+
+
+def test_shapes_vary():
+    assert not missing(
+        some.shapes(zero_size=True),
+        scalar=lambda s: s == (), empty=lambda s: 0 in s, large=lambda s: math.prod(s) > 20,
+        three=lambda s: len(s) == 3 and min(s) > 1, one=lambda s: len(s) > 1 and 1 in s,
+    )  # fmt: skip
+    assert missing(some.shapes(), empty=lambda s: 0 in s) == ["empty"]
+
+
+def test_dtypes():
+    kinds = ["float", "half", "int", "uint", "bool"]
+    names = ["float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool"]
+    assert not missing(some.dtypes(*kinds), **{n: (lambda d, n=n: d == n) for n in names})
+    assert missing(some.dtypes(), other=lambda d: d not in ("float32", "float64")) == ["other"]
+    with pytest.raises(ValueError, match="kind is 'complex'"):
+        some.dtypes("complex")
+
+
+@given(data=st.data())
+def test_arrays(data):
+    dtype = data.draw(some.dtypes("float", "half", "int", "uint", "bool"))
+    shape = data.draw(some.shapes(zero_size=True))
+    x = data.draw(some.arrays(shape, dtype=dtype))
+    assert type(x) is np.ndarray
+    assert x.dtype == dtype
+    assert x.shape == shape
+    assert np.isfinite(x).all()
+
+
+def test_arrays_lie_in_every_layout():
+    images = some.arrays(some.shapes(3, 4, min_side=2, max_side=3))
+    assert not missing(images, **{n: (lambda x, n=n: lies(x, n)) for n in LAYOUTS})
+    only = some.arrays((2, 3), layouts=["reversed", "strided"])
+    assert missing(only, other=lambda x: not lies(x, "reversed") and not lies(x, "strided")) == [
+        "other"
+    ]
+
+
+def test_elements_of_arrays():
+    assert find(some.arrays((2, 2), elements=some.floats(1, 2)), lambda x: True).tolist() == [
+        [1, 1],
+        [1, 1],
+    ]
+    x = find(some.arrays((3,), elements=some.distinct, dtype="float32"), lambda x: True)
+    assert x.dtype == np.float32
+    assert len(set(x)) == 3
+    assert not missing(
+        some.arrays((2,), dtype=some.dtypes()),
+        single=lambda x: x.dtype == "float32", double=lambda x: x.dtype == "float64",
+        tie=lambda x: x[0] == x[1], no_tie=lambda x: x[0] != x[1],
+    )  # fmt: skip
+
+
+@given(some.same_twice())
+def test_same_twice(pair):
+    x, y = pair
+    assert x is y
+
+
+@given(st.integers(1, 3).flatmap(lambda n: some.broadcastable(n, zero_size=True)))
+def test_broadcastable(group):
+    np.broadcast_shapes(*[x.shape for x in group])  # raises if they do not
+
+
+def test_broadcastable_groups_vary():
+    def shapes(group):
+        return tuple(x.shape for x in group)
+
+    assert not missing(
+        some.broadcastable(2),
+        scalar=lambda g: () in shapes(g) and g[0].ndim + g[1].ndim > 0,
+        one=lambda g: any(1 in s for s in shapes(g)) and max(x.size for x in g) > 1,
+        axis_missing=lambda g: 0 < g[0].ndim < g[1].ndim,
+        both_stretch=lambda g: np.broadcast(*g).size > max(g[0].size, g[1].size),
+        same=lambda g: g[0].shape == g[1].shape and g[0].size > 1,
+        mixed_layouts=lambda g: g[0].flags.c_contiguous != g[1].flags.c_contiguous,
+    )  # fmt: skip
+    assert missing(some.broadcastable(2), zero=lambda g: g[0].size == 0) == ["zero"]
+    assert not missing(some.broadcastable(2, zero_size=True), zero=lambda g: g[0].size == 0)
+
+
+# ---- places -------------------------------------------------------------------------------------
+
+
+@given(some.with_axes(some.arrays()))
+def test_axes(pair):
+    x, axis = pair
+    assert np.sum(x, axis=axis).ndim <= x.ndim  # NumPy raises for axes that are none
+    assert axis != ()
+
+
+def test_axes_vary():
+    assert not missing(
+        some.axes(3),
+        all=lambda a: a is None, single=lambda a: a == 1, last=lambda a: a == -1,
+        several=lambda a: isinstance(a, tuple) and len(a) == 2,
+        every=lambda a: isinstance(a, tuple) and len(a) == 3,
+        unordered=lambda a: isinstance(a, tuple) and a != tuple(sorted(a)),
+        both_signs=lambda a: isinstance(a, tuple) and min(a) < 0 <= max(a),
+    )  # fmt: skip
+    plain = some.axes(3, none=False, several=False, negative=False)
+    assert missing(plain, other=lambda a: a not in (0, 1, 2)) == ["other"]
+    assert missing(some.axes(0), other=lambda a: a is not None) == ["other"]
+    with pytest.raises(ValueError, match="nothing to draw"):
+        some.axes(0, none=False)
+
+
+def parts(index):
+    return index if isinstance(index, tuple) else (index,)
+
+
+def letters(index):
+    """For each part a letter: "a" for an array, "n" for none."""
+    return ["a" if isinstance(i, np.ndarray) else "n" for i in parts(index)]
+
+
+def repeats(items):
+    return len(set(items)) < len(items)
+
+
+def arrays_in(index):
+    return [i for i in parts(index) if isinstance(i, np.ndarray)]
+
+
+@given(data=st.data())
+def test_indices_fit(data):
+    kind = data.draw(st.sampled_from(["basic", "advanced", "boolean", "mixed"]))
+    empty, backwards = data.draw(st.booleans()), data.draw(st.booleans())
+    x = data.draw(some.arrays(some.shapes(zero_size=data.draw(st.booleans()))))
+    index = data.draw(some.indices(x.shape, kind, empty=empty, negative_steps=backwards))
+    picked = x[index]
+    if x.size and not empty:
+        assert picked.size
+    if not backwards:
+        assert all((i.step or 1) > 0 for i in parts(index) if isinstance(i, slice))
+    if x.size and x.ndim:
+        kinds = {a.dtype.kind for a in arrays_in(index)}
+        assert kinds in {
+            "basic": [set()], "advanced": [{"i"}], "boolean": [{"b"}],
+            "mixed": [{"i"}, {"b"}, {"i", "b"}],
+        }[kind]  # fmt: skip
+
+
+def test_basic_indices_vary():
+    assert not missing(
+        some.indices((3, 4, 2), "basic", negative_steps=True),
+        number=lambda i: isinstance(i, int), negative=lambda i: isinstance(i, int) and i < 0,
+        slice=lambda i: isinstance(i, slice), new=lambda i: None in parts(i),
+        dots=lambda i: Ellipsis in parts(i), alone=lambda i: i is Ellipsis,
+        dots_within=lambda i: len(parts(i)) > 2 and parts(i)[1] is Ellipsis,
+        stepped=lambda i: any(isinstance(p, slice) and p.step == 2 for p in parts(i)),
+        backwards=lambda i: any(isinstance(p, slice) and (p.step or 1) < 0 for p in parts(i)),
+        from_end=lambda i: any(isinstance(p, slice) and (p.start or 0) < 0 for p in parts(i)),
+        nothing=lambda i: i == (), whole=lambda i: np.zeros((3, 4, 2))[i].size == 24,
+    )  # fmt: skip
+    plain = some.indices((3, 4), "basic", newaxis=False)
+    assert missing(plain, new=lambda i: None in parts(i)) == ["new"]
+    assert not missing(some.indices((3,), empty=True), none=lambda i: np.zeros(3)[i].size == 0)
+
+
+def test_array_indices_vary():
+    assert not missing(
+        some.indices((3, 4), "advanced"),
+        two_axes=lambda i: len(arrays_in(i)) == 2, flat=lambda i: arrays_in(i)[0].ndim == 1,
+        table=lambda i: arrays_in(i)[0].ndim == 2,
+        broadcast=lambda i: len({a.shape for a in arrays_in(i)}) == 2,
+        repeats=lambda i: len(arrays_in(i)) == 1 and repeats(arrays_in(i)[0].ravel().tolist()),
+        negative=lambda i: arrays_in(i)[0].min() < 0, behind=lambda i: parts(i)[0] is Ellipsis,
+    )  # fmt: skip
+    assert not missing(
+        some.indices((3, 4), "boolean"),
+        rows=lambda i: i.shape == (3,), all=lambda i: i.shape == (3, 4), one=lambda i: i.sum() == 1,
+        some=lambda i: 1 < i.sum() < i.size,
+    )  # fmt: skip
+    assert not missing(
+        some.indices((3, 4, 2), "mixed"),
+        mask=lambda i: any(a.dtype == bool for a in arrays_in(i)),
+        both=lambda i: len({a.dtype.kind for a in arrays_in(i)}) == 2,
+        slice=lambda i: any(isinstance(p, slice) for p in parts(i)),
+        apart=lambda i: "an" in "".join(letters(i)).strip("n") and len(arrays_in(i)) > 1,
+        new=lambda i: any(p is None for p in parts(i)),
+    )  # fmt: skip
+    numbers = some.indices((3, 4, 2), "mixed", numbers_beside_arrays=True)
+    assert not missing(numbers, number=lambda i: any(isinstance(p, int) for p in parts(i)))
+    assert missing(
+        some.indices((3, 4, 2), "mixed"), number=lambda i: any(isinstance(p, int) for p in parts(i))
+    ) == ["number"]
+
+
+def test_unknown_kinds_of_indices():
+    with pytest.raises(ValueError, match=r"unknown kinds \['fancy'\]"):
+        find(some.indices((2,), "fancy"), lambda i: True)
+
+
+# ---- operands -----------------------------------------------------------------------------------
+
+
+@given(some.matmul_operands(zero_size=True))
+def test_matmul_operands(pair):
+    assert np.matmul(*pair).ndim <= 4  # NumPy raises where they do not fit
+
+
+def test_matmul_operands_vary():
+    assert not missing(
+        some.matmul_operands(),
+        **{str(r): (lambda p, r=r: (p[0].ndim, p[1].ndim) == r)
+           for r in [(1, 1), (1, 2), (2, 1), (2, 2), (1, 3), (4, 1), (3, 2), (2, 4), (4, 4)]},
+        stretched=lambda p: p[0].ndim == p[1].ndim == 3 and len(p[0]) != len(p[1]),
+    )  # fmt: skip
+    plain = some.matmul_operands(vectors=False, batches=False)
+    assert missing(plain, other=lambda p: p[0].ndim != 2 or p[1].ndim != 2) == ["other"]
+
+
+def terms(case):
+    return case[0].partition("->")[0].replace(".", "").split(",")
+
+
+@given(some.einsum_operands())
+def test_einsum_operands(case):
+    equation, *operands = case
+    assert equation.count(",") == len(operands) - 1
+    assert np.isfinite(np.einsum(equation, *operands)).all()  # NumPy raises where they do not fit
+
+
+def test_einsum_operands_vary():
+    assert not missing(
+        some.einsum_operands(),
+        product=lambda c: len(c) == 3 and bool({*terms(c)[0]} & {*terms(c)[1]}),
+        three=lambda c: len(c) == 4, implicit=lambda c: "->" not in c[0],
+        dots=lambda c: "..." in c[0], diagonal=lambda c: any(map(repeats, terms(c))),
+        turned=lambda c: {"ji", "ki", "kj"} & {c[0][-2:]},
+        total=lambda c: c[0].endswith("->") and len(c[0]) > 4,
+    )  # fmt: skip
+    plain = some.einsum_operands(2, diagonals=False, ellipsis=False, implicit=False)
+    assert missing(
+        plain, three=lambda c: len(c) > 3, implicit=lambda c: "->" not in c[0],
+        dots=lambda c: "." in c[0], diagonal=lambda c: any(map(repeats, terms(c))),
+    ) == ["three", "implicit", "dots", "diagonal"]  # fmt: skip
+
+
+@given(data=st.data())
+def test_sequences(data):
+    first, down, zero = data.draw(st.booleans()), data.draw(st.booleans()), data.draw(st.booleans())
+    batch = data.draw(
+        some.sequences(batch_first=first, descending=down, zero_lengths=zero, padding=np.nan)
+    )
+    x = batch.x if first else batch.x.swapaxes(0, 1)
+    assert x.shape[:2] == (len(batch.lengths), batch.lengths.max()) == batch.mask.shape
+    assert batch.lengths.min() >= (0 if zero else 1)
+    for sequence, length in zip(x, batch.lengths, strict=True):
+        assert np.isfinite(sequence[:length]).all()
+        assert np.isnan(sequence[length:]).all()
+    if down:
+        assert (np.diff(batch.lengths) <= 0).all()
+
+
+def test_sequences_vary():
+    assert not missing(
+        some.sequences(zero_lengths=True),
+        one=lambda b: b.x.shape[0] == 1, long=lambda b: b.x.shape[1] == 4,
+        unequal=lambda b: len(set(b.lengths)) == 3, zero=lambda b: b.lengths.min() == 0,
+        up=lambda b: (np.diff(b.lengths) > 0).any(),
+    )  # fmt: skip
+
+
+# ---- convolutions and poolings ------------------------------------------------------------------
+
+
+def windows(size, kernel, stride, padding, dilation, ceil_mode=False):
+    """The places of each window on an axis, from the definition; PyTorch's rule for the last."""
+    room = size + 2 * padding - dilation * (kernel - 1) - 1
+    count = (-(-room // stride) if ceil_mode else room // stride) + 1
+    if ceil_mode and (count - 1) * stride >= size + padding:
+        count -= 1
+    return [[i * stride - padding + dilation * k for k in range(kernel)] for i in range(count)]
+
+
+@given(some.convolutions())
+def test_convolutions(case):
+    sizes, kernels = case.x.shape[2:], case.weight.shape[2:]
+    axes = zip(sizes, kernels, case.stride, case.padding, case.dilation, strict=True)
+    each = [windows(*axis) for axis in axes]
+    assert all(each)
+    assert case.x.shape[1] == case.groups * case.weight.shape[1]
+    assert case.weight.shape[0] % case.groups == 0
+    assert case.bias is None or case.bias.shape == case.weight.shape[:1]
+    assert case.x.size <= 400
+    out = (F.conv1d, F.conv2d, F.conv3d)[len(sizes) - 1](*map(on_tape, case))
+    assert out.shape == (len(case.x), len(case.weight), *map(len, each))
+
+
+def on_tape(x):
+    from minidl import from_numpy
+
+    return from_numpy(x.copy()) if isinstance(x, np.ndarray) else x
+
+
+@given(some.transposed_convolutions())
+def test_transposed_convolutions(case):
+    rank = case.x.ndim - 2
+    out = (F.conv_transpose1d, F.conv_transpose2d, F.conv_transpose3d)[rank - 1](
+        *map(on_tape, case)
+    )
+    assert min(out.shape) >= 1
+    assert out.shape[1] == case.weight.shape[1] * case.groups
+    for extra, stride in zip(case.output_padding, case.stride, strict=True):
+        assert 0 <= extra < stride
+
+
+@given(some.max_poolings())
+def test_max_poolings(case):
+    sizes = case.x.shape[2:]
+    for size, kernel, stride, padding, dilation in zip(sizes, *case[1:5], strict=True):
+        assert padding <= kernel // 2
+        for window in windows(size, kernel, stride, padding, dilation, case.ceil_mode):
+            assert any(0 <= place < size for place in window), window
+    out = (F.max_pool1d, F.max_pool2d, F.max_pool3d)[len(sizes) - 1](*map(on_tape, case))
+    assert min(out.shape) >= 1
+    assert np.isfinite(out.numpy()).all()
+    assert len(set(case.x.flat)) == case.x.size
+
+
+@given(some.average_poolings())
+def test_average_poolings(case):
+    rank = case.x.ndim - 2
+    out = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[rank - 1](*map(on_tape, case))
+    assert min(out.shape) >= 1
+    assert np.isfinite(out.numpy()).all()
+
+
+def test_convolutions_vary():
+    each = {f"{r} axes": (lambda c, r=r: c.x.ndim == 2 + r) for r in (1, 2, 3)}
+    assert not missing(
+        some.convolutions(), **each,
+        groups=lambda c: c.groups > 1, depthwise=lambda c: c.groups == c.x.shape[1] > 1,
+        no_bias=lambda c: c.bias is None, bias=lambda c: c.bias is not None,
+        stride=lambda c: max(c.stride) > 1, padding=lambda c: max(c.padding) > 0,
+        dilation=lambda c: c.dilation[0] > 1 and c.weight.shape[2] > 1,
+        channels_last=lambda c: c.x.shape[1] > 1 and c.x.strides[1] == 8,
+        left_over=lambda c: c.weight.shape[2] == c.dilation[0] == 1 and (c.padding[0] == 0)
+        and (c.x.shape[2] - 1) % c.stride[0] > 0,
+        unequal=lambda c: len(set(c.stride)) > 1,
+    )  # fmt: skip
+    assert missing(some.convolutions(2), other=lambda c: c.x.ndim != 4) == ["other"]
+    assert not missing(
+        some.transposed_convolutions(), **each,
+        output_padding=lambda c: max(c.output_padding) > 0, groups=lambda c: c.groups > 1,
+        padding=lambda c: max(c.padding) > 0, no_bias=lambda c: c.bias is None,
+    )  # fmt: skip
+
+
+def firsts(case, ceil_mode):
+    """The windows along the first spatial axis."""
+    return windows(case.x.shape[2], *[option[0] for option in case[1:5]], ceil_mode)
+
+
+def test_poolings_vary():
+    each = {f"{r} axes": (lambda c, r=r: c.x.ndim == 2 + r) for r in (1, 2, 3)}
+    assert not missing(
+        some.max_poolings(), **each,
+        overlap=lambda c: any(s < k for s, k in zip(c.stride, c.kernel_size, strict=True)),
+        gaps=lambda c: any(s > k for s, k in zip(c.stride, c.kernel_size, strict=True)),
+        padding=lambda c: max(c.padding) > 0, dilation=lambda c: max(c.dilation) > 1,
+        ceil=lambda c: c.ceil_mode, floor=lambda c: not c.ceil_mode,
+        reaches_over=lambda c: c.ceil_mode and len(firsts(c, True)) > len(firsts(c, False)),
+    )  # fmt: skip
+    assert not missing(
+        some.average_poolings(), **each,
+        padding=lambda c: max(c.padding) > 0, with_pad=lambda c: c.count_include_pad,
+        without=lambda c: not c.count_include_pad and max(c.padding) > 0,
+        ceil=lambda c: c.ceil_mode,
+    )  # fmt: skip
+    tied = some.max_poolings(elements=some.ties)
+    assert missing(tied, alone=lambda c: c.x.size > 1 and len(set(c.x.flat)) == c.x.size) == [
+        "alone"
+    ]
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [some.convolutions, some.transposed_convolutions, some.max_poolings, some.average_poolings],
+    ids=lambda s: s.__name__,
+)
+def test_spatial_axes_that_are_none(strategy):
+    with pytest.raises(ValueError, match=f"^{strategy.__name__}: axes is 4, expected 1, 2 or 3"):
+        find(strategy(4), lambda c: True)
+
+
+# ---- shrinking ----------------------------------------------------------------------------------
+
+
+def test_failures_shrink_to_small_cases():
+    x = find(some.arrays(), lambda x: x.ndim == 2 and (x > 1).any())
+    assert x.shape == (1, 1)
+    assert x.flags.c_contiguous
+    assert x.item() == 2
+    x, y = find(some.matmul_operands(), lambda pair: pair[0].ndim == 2 and pair[1].ndim == 2)
+    assert x.shape == y.shape == (1, 1)
+    case = find(some.convolutions(), lambda c: c.x.ndim == 4 and c.x.any())
+    assert case.x.shape == case.weight.shape == (1, 1, 1, 1)
+    assert case[2:] == (None, (1, 1), (0, 0), (1, 1), 1)
+    case = find(some.max_poolings(2), lambda c: c.x.size > 1)
+    assert case.x.size == 2
+    batch = find(some.sequences(), lambda b: len(b.lengths) > 1)
+    assert batch.x.shape == (2, 1, 1)
