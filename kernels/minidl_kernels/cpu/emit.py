@@ -1,0 +1,112 @@
+"""How vectors of eight lanes are said in LLVM's language: what `simd` and `gemm` are written with.
+
+`b` is llvmlite's builder, which appends instructions to the function that is being compiled.
+"""
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import extending, types
+from numba.core import cgutils
+
+__all__ = [
+    "INT",
+    "LANES",
+    "address",
+    "alignment",
+    "call",
+    "constant",
+    "element",
+    "fused",
+    "intrinsic",
+    "lanes",
+    "masked_load",
+    "masked_store",
+    "splatted",
+    "vector_of",
+]
+
+LANES = 8
+INT = ir.IntType(32)
+
+# An intrinsic is written with one argument, Numba's typing, more than it is called with.
+intrinsic: Any = extending.intrinsic
+
+
+def vector_of(dtype: Any) -> Any:
+    """LLVM's type of eight lanes of a dtype of Numba."""
+    return ir.VectorType(ir.FloatType() if dtype == types.float32 else ir.DoubleType(), LANES)
+
+
+def splatted(b: Any, number: Any) -> Any:
+    """A number in every lane."""
+    vector = ir.VectorType(number.type, LANES)
+    first = b.insert_element(ir.Constant(vector, ir.Undefined), number, INT(0))
+    return b.shuffle_vector(first, ir.Constant(vector, ir.Undefined), lanes([0] * LANES))
+
+
+def lanes(numbers: list[int]) -> Any:
+    """A vector of integers that is known: which lanes a shuffle takes."""
+    return ir.Constant(ir.VectorType(INT, len(numbers)), numbers)
+
+
+def constant(vector: Any, number: float) -> Any:
+    """A number that is known, in every lane."""
+    number = float(np.float32(number)) if vector.element == ir.FloatType() else float(number)
+    return ir.Constant(vector, [ir.Constant(vector.element, number)] * LANES)
+
+
+def call(b: Any, name: str, result: Any, *args: Any) -> Any:
+    """Call LLVM's intrinsic `name` for this type of vector."""
+    suffix = "v8f32" if args[0].type.element == ir.FloatType() else "v8f64"
+    kind = ir.FunctionType(result, [a.type for a in args])
+    return b.call(cgutils.get_or_insert_function(b.module, kind, f"{name}.{suffix}"), args)
+
+
+def fused(b: Any, x: Any, y: Any, z: Any) -> Any:
+    """x * y + z."""
+    # fmuladd, not fma: without the instruction, fma would be a call into the C library.
+    return call(b, "llvm.fmuladd", x.type, x, y, z)
+
+
+def element(context: Any, b: Any, array: Any, value: Any, index: Any) -> Any:
+    """The address of array[index]: `array` is the type, `value` the array."""
+    return b.gep(context.make_array(array)(context, b, value).data, [index])
+
+
+def address(context: Any, b: Any, array: Any, value: Any, index: Any) -> Any:
+    """The address of array[index] as that of a vector."""
+    pointer = element(context, b, array, value, index)
+    return b.bitcast(pointer, vector_of(array.dtype).as_pointer())
+
+
+def _mask(b: Any, count: Any) -> Any:
+    """True in the first `count` lanes."""
+    return b.icmp_signed("<", lanes(list(range(LANES))), splatted(b, b.trunc(count, INT)))
+
+
+def masked_load(b: Any, pointer: Any, count: Any) -> Any:
+    """The first `count` lanes from memory, zeros in the others."""
+    vector = pointer.type.pointee
+    suffix = "v8f32" if vector.element == ir.FloatType() else "v8f64"
+    mask, align = _mask(b, count), INT(alignment(vector))
+    kind = ir.FunctionType(vector, [pointer.type, INT, mask.type, vector])
+    name = f"llvm.masked.load.{suffix}.p0{suffix}"
+    function = cgutils.get_or_insert_function(b.module, kind, name)
+    return b.call(function, [pointer, align, mask, constant(vector, 0.0)])
+
+
+def masked_store(b: Any, pointer: Any, value: Any, count: Any) -> None:
+    """The first `count` lanes to memory."""
+    suffix = "v8f32" if value.type.element == ir.FloatType() else "v8f64"
+    mask, align = _mask(b, count), INT(alignment(value.type))
+    kind = ir.FunctionType(ir.VoidType(), [value.type, pointer.type, INT, mask.type])
+    name = f"llvm.masked.store.{suffix}.p0{suffix}"
+    function = cgutils.get_or_insert_function(b.module, kind, name)
+    b.call(function, [value, pointer, align, mask])
+
+
+def alignment(vector: Any) -> int:
+    """What an address of a vector is a multiple of: an array promises its items' alignment."""
+    return 4 if vector.element == ir.FloatType() else 8

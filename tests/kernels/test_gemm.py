@@ -1,0 +1,82 @@
+"""The register tile and its packing against NumPy's product: every size, every stride, no spill."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl_kernels.cpu import gemm
+
+DTYPES = ("f4", "f8")
+
+
+def packed(b: Any, *, transposed: bool) -> Any:
+    """The panels of b (K, N), between guards that nothing may write."""
+    k, n = b.shape
+    panels = np.full(4 + -(-n // 16) * 16 * k + 4, 99, b.dtype)
+    if transposed:
+        gemm.pack_transposed(np.ascontiguousarray(b.T).reshape(-1), 0, k, k, n, panels, 4)
+    else:
+        gemm.pack(b.reshape(-1), 0, n, k, n, panels, 4)
+    assert (panels[:4] == 99).all()
+    assert (panels[-4:] == 99).all()
+    return panels[4:-4].reshape(-1, k, 16)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("transposed", [False, True])
+@given(k=st.integers(1, 20), n=st.integers(1, 40))
+def test_packing(dtype: str, transposed: bool, k: int, n: int) -> None:
+    b = np.arange(1, k * n + 1).reshape(k, n).astype(dtype)
+    panels = packed(b, transposed=transposed)
+    whole = np.concatenate(list(panels), axis=1)
+    np.testing.assert_array_equal(whole[:, :n], b)
+    assert not whole[:, n:].any()
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@given(
+    m=st.integers(0, 20),
+    k=st.integers(0, 20),
+    width=st.integers(1, 16),
+    steps=st.integers(0, 3),
+    gap=st.integers(0, 3),
+    turned=st.booleans(),
+    add=st.booleans(),
+)
+def test_products(
+    dtype: str, m: int, k: int, width: int, steps: int, gap: int, turned: bool, add: bool
+) -> None:
+    """Sums of products (m, k) @ (k, width), A and C with gaps between rows, A also transposed."""
+    rng = np.random.default_rng(0)
+    a = rng.normal(size=(steps, k, m + gap) if turned else (steps, m, k + gap)).astype(dtype)
+    b = rng.normal(size=(steps, k, 16)).astype(dtype)
+    c = rng.normal(size=(m, width + gap)).astype(dtype)
+    am, ak = (1, m + gap) if turned else (k + gap, 1)
+    at = a[0].size if steps else 0
+    left = np.swapaxes(a[:, :, :m], 1, 2) if turned else a[:, :, :k]
+    expected = c.copy()
+    expected[:, :width] = (left @ b[:, :, :width]).sum(axis=0) + add * c[:, :width]
+    gemm.gemm_rows(
+        m, a.reshape(-1), 0, am, ak, at, b.reshape(-1), 0, 16, 16 * k, steps, k,
+        c.reshape(-1), 0, width + gap, width, add,
+    )  # fmt: skip
+    np.testing.assert_allclose(c, expected, rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(c[:, width:], expected[:, width:])
+
+
+def test_a_row_has_the_same_bits_in_any_tile() -> None:
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(1, 30)).astype("f4"), rng.normal(size=(30, 16)).astype("f4")
+    rows = np.repeat(a, 21, axis=0)
+    seen = set()
+    for m in range(1, 22):
+        c = np.empty((m, 16), "f4")
+        gemm.gemm_rows(
+            m, rows.reshape(-1), 0, 30, 1, 0, b.reshape(-1), 0, 16, 0, 1, 30,
+            c.reshape(-1), 0, 16, 16, False,
+        )  # fmt: skip
+        seen |= {row.tobytes() for row in c}
+    assert len(seen) == 1
