@@ -78,7 +78,7 @@ def _through(
     def gate(*tensors: Any) -> Any:
         return tensors
 
-    identity = Op(gate, {"tensors": derivative}, facts=Facts("x", (), "all numbers", None))
+    identity = Op(gate, {"tensors": derivative}, facts=Facts("x", (), "all numbers", ()))
     result = list(values)
     for i, passed in zip(places, identity(*[values[i] for i in places]), strict=True):
         result[i] = passed

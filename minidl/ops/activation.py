@@ -11,7 +11,7 @@ from minidl.ops.arithmetic import abs, clamp, square, where
 from minidl.ops.elementary import exp, ndtr, tanh
 from minidl.ops.reduction import sum
 from minidl.ops.shape import reshape
-from minidl.tape import composite, op, sum_to
+from minidl.tape import Jump, Kink, composite, op, sum_to
 
 __all__ = [
     "celu",
@@ -45,7 +45,12 @@ __all__ = [
 # ---- pieces of straight lines -------------------------------------------------------------------
 
 
-@op(x=lambda g, out: where(out <= 0, 0, g), elementwise=True, formula="max(x, 0)", kink="0 at 0")
+@op(
+    x=lambda g, out: where(out <= 0, 0, g),
+    elementwise=True,
+    formula="max(x, 0)",
+    kink=Kink("x = 0", "0", at={"x": 0}, gradient={"x": 0}),
+)
 def relu(x: Any) -> Any:
     """x where it is positive, else 0. It keeps its output alone, which the next layer keeps too.
 
@@ -58,7 +63,10 @@ def relu(x: Any) -> Any:
     x=lambda g, out, min_val, max_val: where((out <= min_val) | (out >= max_val), 0, g),
     elementwise=True,
     formula="min(max(x, min_val), max_val)",
-    kink="0 at min_val and at max_val",
+    kink=[
+        Kink("x = min_val", "0", at={"x": -1}, gradient={"x": 0}),
+        Kink("x = max_val", "0", at={"x": 1}, gradient={"x": 0}),
+    ],
 )
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     """x, cut off below min_val and above max_val. Raises ValueError if min_val > max_val."""
@@ -68,7 +76,13 @@ def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     return xp.minimum(xp.maximum(x, min_val), max_val)
 
 
-@composite(formula="min(max(x, 0), 6)", kink="0 at 0 and at 6")
+@composite(
+    formula="min(max(x, 0), 6)",
+    kink=[
+        Kink("x = 0", "0", at={"x": 0}, gradient={"x": 0}),
+        Kink("x = 6", "0", at={"x": 6}, gradient={"x": 0}),
+    ],
+)
 def relu6(x: Any) -> Any:
     """x, cut off below 0 and above 6."""
     return hardtanh(x, 0, 6)
@@ -78,7 +92,7 @@ def relu6(x: Any) -> Any:
     x=lambda g, x, negative_slope: where(x > 0, g, g * negative_slope),
     elementwise=True,
     formula="x where x > 0 else negative_slope * x",
-    kink="negative_slope at 0",
+    kink=Kink("x = 0", "negative_slope", at={"x": 0, "negative_slope": 0.1}, gradient={"x": 0.1}),
 )
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     """x where it is positive, else `negative_slope` times x."""
@@ -96,7 +110,9 @@ def _by_channel(weight: Any, ndim: int) -> Any:
         sum_to(g * where(x > 0, 0, x), _by_channel(weight, x.ndim).shape), weight_shape
     ),
     formula="x where x > 0 else weight * x",
-    kink="weight at x = 0",
+    kink=Kink(
+        "x = 0", "weight", at={"x": [0], "weight": [0.25]}, gradient={"x": [0.25], "weight": [0]}
+    ),
 )
 def prelu(x: Any, weight: Any) -> Any:
     """x where it is positive, else x times a weight that is learnt.
@@ -121,7 +137,10 @@ def prelu(x: Any, weight: Any) -> Any:
     elementwise=True,
     floats=True,
     formula="min(max(x + 3, 0), 6) / 6",
-    kink="0 at -3 and at 3",
+    kink=[
+        Kink("x = -3", "0", at={"x": -3}, gradient={"x": 0}),
+        Kink("x = 3", "0", at={"x": 3}, gradient={"x": 0}),
+    ],
 )
 def hardsigmoid(x: Any) -> Any:
     """Three straight lines in place of a sigmoid: 0 below -3, 1 above 3."""
@@ -135,7 +154,10 @@ def hardsigmoid(x: Any) -> Any:
     floats=True,
     quiet=True,
     formula="x * min(max(x + 3, 0), 6) / 6",
-    kink="0 at -3, 1 at 3",
+    kink=[
+        Kink("x = -3", "0", at={"x": -3}, gradient={"x": 0}),
+        Kink("x = 3", "1", at={"x": 3}, gradient={"x": 1}),
+    ],
 )
 def hardswish(x: Any) -> Any:
     """x times `hardsigmoid(x)`. A. Howard et al., Searching for MobileNetV3, ICCV 2019."""
@@ -148,7 +170,10 @@ def hardswish(x: Any) -> Any:
     elementwise=True,
     quiet=True,
     formula="x - lambd where x > lambd, x + lambd where x < -lambd, else 0",
-    kink="0 at -lambd and at lambd",
+    kink=[
+        Kink("x = -lambd", "0", at={"x": -0.5}, gradient={"x": 0}),
+        Kink("x = lambd", "0", at={"x": 0.5}, gradient={"x": 0}),
+    ],
 )
 def softshrink(x: Any, lambd: float = 0.5) -> Any:
     """x, moved by `lambd` towards 0 and no further. Raises ValueError if lambd is negative."""
@@ -162,7 +187,10 @@ def softshrink(x: Any, lambd: float = 0.5) -> Any:
     x=lambda g, x, lambd: where(abs(x) <= lambd, 0, g),
     elementwise=True,
     formula="x where |x| > lambd else 0",
-    kink="0 at -lambd and at lambd",
+    kink=[
+        Jump("x = -lambd", "0", at={"x": -0.5}, gradient={"x": 0}),
+        Jump("x = lambd", "0", at={"x": 0.5}, gradient={"x": 0}),
+    ],
 )
 def hardshrink(x: Any, lambd: float = 0.5) -> Any:
     """x, with 0 in place of what lies within `lambd` of 0."""
@@ -173,7 +201,7 @@ def hardshrink(x: Any, lambd: float = 0.5) -> Any:
     x=lambda g, x, threshold: where(x <= threshold, 0, g),
     elementwise=True,
     formula="x where x > threshold else value",
-    kink="0 at the threshold",
+    kink=Jump("x = threshold", "0", at={"x": 1, "threshold": 1, "value": 5}, gradient={"x": 0}),
 )
 def threshold(x: Any, threshold: float, value: float) -> Any:
     """x where it is above the threshold, else `value`."""
@@ -193,7 +221,7 @@ def _below(x: Any) -> Any:
     elementwise=True,
     floats=True,
     formula="x where x > 0 else alpha * (e**x - 1)",
-    kink="alpha at 0",
+    kink=Kink("x = 0, alpha not 1", "alpha", at={"x": 0, "alpha": 0.5}, gradient={"x": 0.5}),
 )
 def elu(x: Any, alpha: float = 1.0) -> Any:
     """x where it is positive, else an exponential that falls to -alpha.
@@ -224,7 +252,12 @@ def celu(x: Any, alpha: float = 1.0) -> Any:
 _SELU_ALPHA, _SELU_SCALE = 1.6732632423543772, 1.0507009873554805
 
 
-@composite(formula="1.0507 * elu(x, 1.6733)", kink="the left slope, 1.7581, at 0")
+@composite(
+    formula="1.0507 * elu(x, 1.6733)",
+    kink=Kink(
+        "x = 0", "the slope below it", at={"x": 0}, gradient={"x": _SELU_SCALE * _SELU_ALPHA}
+    ),
+)
 def selu(x: Any) -> Any:
     """`elu` with constants that keep mean 0 and variance 1 from layer to layer.
 
@@ -277,6 +310,12 @@ def logsigmoid(x: Any) -> Any:
     floats=True,
     quiet=True,
     formula="ln(1 + e**(beta * x)) / beta, but x where beta * x > threshold",
+    kink=Jump(
+        "beta * x = threshold (jumps by 2e-9 at 20)",
+        "as below it, sigmoid(threshold)",
+        at={"x": 0, "threshold": 0},
+        gradient={"x": 0.5},
+    ),
 )
 def softplus(x: Any, beta: float = 1.0, threshold: float = 20.0) -> Any:
     """A smooth `relu`; the larger beta, the closer to it."""

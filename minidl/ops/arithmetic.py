@@ -8,7 +8,7 @@ import numpy as np
 from minidl.device import array_module, laid_out_like
 from minidl.dtypes import agree, result_type
 from minidl.errors import DtypeError
-from minidl.tape import composite, op
+from minidl.tape import Jump, Kink, Steep, composite, op
 
 __all__ = [
     "abs",
@@ -83,6 +83,7 @@ def mul(x: Any, y: Any) -> Any:
     linear_in=("x",),
     formula="x / y",
     domain="y != 0; elsewhere infinite or NaN",
+    kink=Steep("y = 0", "infinite", at={"x": 1, "y": 0}, gradient={"x": math.inf, "y": -math.inf}),
 )
 def div(x: Any, y: Any) -> Any:
     """x / y, elementwise; whole numbers become floats."""
@@ -102,6 +103,7 @@ def neg(x: Any) -> Any:
     quiet=True,
     formula="1 / x",
     domain="x != 0; infinite at 0",
+    kink=Steep("x = 0", "infinite", at={"x": 0}, gradient={"x": -math.inf}),
 )
 def reciprocal(x: Any) -> Any:
     """1 / x; whole numbers become floats."""
@@ -130,7 +132,7 @@ def floor_divide(x: Any, y: Any) -> Any:
     quiet=True,
     formula="x - y * floor(x / y)",
     domain="y != 0; NaN at 0",
-    kink="a jump where x / y is whole; the derivative there is that of the piece above",
+    kink=Jump("x / y is whole", "as above it", at={"x": 4, "y": 2}, gradient={"x": 1, "y": -2}),
 )
 def remainder(x: Any, y: Any) -> Any:
     """What is left of x after taking away y as often as it fits; it has the sign of y.
@@ -180,7 +182,11 @@ def _pow_y(g: Any, x: Any, y: Any, out: Any) -> Any:
     quiet=True,
     formula="x ** y",
     domain="x > 0, or whole y; elsewhere NaN",
-    kink="x**0 has gradient 0 everywhere; at x = 0 the derivative by y >= 0 is 0",
+    kink=[
+        Steep("x = 0, 0 < y < 1", "infinite", at={"x": 0, "y": 0.5}, gradient={"x": math.inf}),
+        Jump("x = 0, y = 0", "0, as of x**0", at={"x": 0, "y": 0}, gradient={"x": 0, "y": 0}),
+        Steep("x = 0, y = -1", "infinite", at={"x": 0, "y": -1}, gradient={"x": -math.inf}),
+    ],
 )
 def pow(x: Any, y: Any) -> Any:
     """x to the power y, elementwise.
@@ -277,7 +283,7 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Any:
     y=lambda g, x, y: where(x > y, 0, where(x == y, g / 2, g)),
     elementwise=True,
     formula="the larger of x and y",
-    kink="where x = y, half the gradient to each",
+    kink=Kink("x = y", "half to each", at={"x": 1, "y": 1}, gradient={"x": 0.5, "y": 0.5}),
 )
 def maximum(x: Any, y: Any) -> Any:
     """The larger of x and y, elementwise; NaN where either is."""
@@ -289,7 +295,7 @@ def maximum(x: Any, y: Any) -> Any:
     y=lambda g, x, y: where(x < y, 0, where(x == y, g / 2, g)),
     elementwise=True,
     formula="the smaller of x and y",
-    kink="where x = y, half the gradient to each",
+    kink=Kink("x = y", "half to each", at={"x": 1, "y": 1}, gradient={"x": 0.5, "y": 0.5}),
 )
 def minimum(x: Any, y: Any) -> Any:
     """The smaller of x and y, elementwise; NaN where either is."""
@@ -308,7 +314,26 @@ def _inside(x: Any, min: Any, max: Any) -> Any:
     max=lambda g, x, min, max: where(x > max if min is None else (x > max) | (max < min), g, 0),
     elementwise=True,
     formula="the smaller of max and (the larger of min and x)",
-    kink="at a bound the gradient goes to x whole",
+    kink=[
+        Kink(
+            "x = min",
+            "all to x",
+            at={"x": 1, "min": 1, "max": 2},
+            gradient={"x": 1, "min": 0, "max": 0},
+        ),
+        Kink(
+            "x = max",
+            "all to x",
+            at={"x": 2, "min": 1, "max": 2},
+            gradient={"x": 1, "min": 0, "max": 0},
+        ),
+        Kink(
+            "min = max > x",
+            "0 by all",
+            at={"x": 0, "min": 1, "max": 1},
+            gradient={"x": 0, "min": 0, "max": 0},
+        ),
+    ],
 )
 def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
     """x, brought to `min` where it is below and to `max` where it is above.
@@ -324,13 +349,19 @@ def clamp(x: Any, min: Any = None, max: Any = None) -> Any:
     return x if max is None else xp.minimum(x, max)
 
 
-@composite(formula="the larger of x and min", kink="at the bound the gradient goes to x whole")
+@composite(
+    formula="the larger of x and min",
+    kink=Kink("x = min", "all to x", at={"x": 1, "min": 1}, gradient={"x": 1, "min": 0}),
+)
 def clamp_min(x: Any, min: Any) -> Any:
     """x, brought to `min` where it is below: `clamp` with one bound."""
     return clamp(x, min, None)
 
 
-@composite(formula="the smaller of x and max", kink="at the bound the gradient goes to x whole")
+@composite(
+    formula="the smaller of x and max",
+    kink=Kink("x = max", "all to x", at={"x": 1, "max": 1}, gradient={"x": 1, "max": 0}),
+)
 def clamp_max(x: Any, max: Any) -> Any:
     """x, brought to `max` where it is above: `clamp` with one bound."""
     return clamp(x, None, max)
@@ -339,7 +370,12 @@ def clamp_max(x: Any, max: Any) -> Any:
 # ---- size and sign ------------------------------------------------------------------------------
 
 
-@op(x=lambda g, x: g * sign(x), elementwise=True, formula="|x|", kink="0 at x = 0")
+@op(
+    x=lambda g, x: g * sign(x),
+    elementwise=True,
+    formula="|x|",
+    kink=Kink("x = 0", "0", at={"x": 0}, gradient={"x": 0}),
+)
 def abs(x: Any) -> Any:
     """The size of x without its sign."""
     return array_module(x).absolute(x)
@@ -350,7 +386,7 @@ def abs(x: Any) -> Any:
     elementwise=True,
     quiet=True,
     formula="-1 for x < 0, 0 for 0, 1 for x > 0",
-    kink="a jump at 0; the gradient is 0 everywhere",
+    kink=Jump("x = 0", "0, as everywhere", at={"x": 0}, gradient={"x": 0}),
 )
 def sign(x: Any) -> Any:
     """The sign of x: -1, 0 or 1; of NaN 0, as in PyTorch."""

@@ -43,7 +43,10 @@ def _check_mask(name: str, mask: Any, scores: tuple[int, ...]) -> None:
         )
 
 
-@composite(formula="softmax(query @ key.T scale + mask) @ value", kink="0 where all is masked")
+@composite(
+    formula="softmax(query @ key.T scale + mask) @ value",
+    domain="all numbers; 0, and so is the gradient, for a query of which all is masked",
+)
 def scaled_dot_product_attention(
     query: Any,
     key: Any,

@@ -18,7 +18,7 @@ from minidl.ops.indexing import gather
 from minidl.ops.losses import alike, raw, reduced
 from minidl.ops.reduction import sum
 from minidl.ops.shape import reshape
-from minidl.tape import Kept, composite, mode, op
+from minidl.tape import Kept, Steep, composite, mode, op
 
 __all__ = [
     "binary_cross_entropy",
@@ -286,7 +286,10 @@ def nll_loss(
     quiet=True,
     formula="-(target log x + (1 - target) log(1 - x)), the logarithms at least -100",
     domain="0 <= x <= 1",
-    kink="at x = 0 and x = 1, where the derivative would be infinite: finite",
+    kink=[
+        Steep("x = 0", "1e12 at most", at={"x": [0], "target": [1.0]}, gradient={"x": [-1e12]}),
+        Steep("x = 1", "1e12 at most", at={"x": [1], "target": [0.0]}, gradient={"x": [1e12]}),
+    ],
 )
 def bernoulli_nll(x: Any, target: Any) -> Any:
     """The cross-entropy of probabilities x and targets, element by element.
@@ -307,6 +310,20 @@ def bernoulli_nll(x: Any, target: Any) -> Any:
 @composite(
     formula="-weight (target log(input) + (1 - target) log(1 - input)), logarithms at least -100",
     domain="0 <= input <= 1",
+    kink=[
+        Steep(
+            "input = 0",
+            "1e12 at most",
+            at={"input": [0], "target": [1.0]},
+            gradient={"input": [-1e12]},
+        ),
+        Steep(
+            "input = 1",
+            "1e12 at most",
+            at={"input": [1], "target": [0.0]},
+            gradient={"input": [1e12]},
+        ),
+    ],
 )
 def binary_cross_entropy(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean"
@@ -344,7 +361,16 @@ def binary_cross_entropy_with_logits(
     return reduced("binary_cross_entropy_with_logits", loss, reduction)
 
 
-@composite(formula="target (log target - input), 0 where target is 0; input: log-probabilities")
+@composite(
+    formula="target (log target - input), 0 where target is 0; input: log-probabilities",
+    kink=Steep(
+        "target = 0",
+        "-input, as if log 0 were 0",
+        at={"input": [-2], "target": [0]},
+        gradient={"input": [0], "target": [2]},
+        pytorch="NaN, as a product of 0 and infinity",
+    ),
+)
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
     """The divergence of Kullback and Leibler from `input` to `target`, element by element.
 

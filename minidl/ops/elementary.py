@@ -8,7 +8,7 @@ from typing import Any
 
 from minidl.device import array_module
 from minidl.ops.arithmetic import module_of, where, zeros_like
-from minidl.tape import op
+from minidl.tape import Jump, Steep, op
 
 __all__ = [
     "acos",
@@ -54,7 +54,7 @@ _LN2, _LN10 = math.log(2), math.log(10)
     quiet=True,
     formula="x ** 0.5",
     domain="x >= 0; NaN below",
-    kink="infinite at 0",
+    kink=Steep("x = 0", "infinite", at={"x": 0}, gradient={"x": math.inf}),
 )
 def sqrt(x: Any) -> Any:
     """The square root of x."""
@@ -68,6 +68,7 @@ def sqrt(x: Any) -> Any:
     quiet=True,
     formula="x ** -0.5",
     domain="x > 0; infinite at 0, NaN below",
+    kink=Steep("x = 0", "infinite", at={"x": 0}, gradient={"x": -math.inf}),
 )
 def rsqrt(x: Any) -> Any:
     """1 over the square root of x."""
@@ -99,6 +100,7 @@ def expm1(x: Any) -> Any:
     quiet=True,
     formula="ln x",
     domain="x > 0; -infinite at 0, NaN below",
+    kink=Steep("x = 0", "infinite", at={"x": 0}, gradient={"x": math.inf}),
 )
 def log(x: Any) -> Any:
     """The natural logarithm of x."""
@@ -112,6 +114,7 @@ def log(x: Any) -> Any:
     quiet=True,
     formula="ln x / ln 2",
     domain="x > 0; -infinite at 0, NaN below",
+    kink=Steep("x = 0", "infinite", at={"x": 0}, gradient={"x": math.inf}),
 )
 def log2(x: Any) -> Any:
     """The logarithm of x to base 2."""
@@ -125,6 +128,7 @@ def log2(x: Any) -> Any:
     quiet=True,
     formula="ln x / ln 10",
     domain="x > 0; -infinite at 0, NaN below",
+    kink=Steep("x = 0", "infinite", at={"x": 0}, gradient={"x": math.inf}),
 )
 def log10(x: Any) -> Any:
     """The logarithm of x to base 10."""
@@ -138,6 +142,7 @@ def log10(x: Any) -> Any:
     quiet=True,
     formula="ln(1 + x)",
     domain="x > -1; -infinite at -1, NaN below",
+    kink=Steep("x = -1", "infinite", at={"x": -1}, gradient={"x": math.inf}),
 )
 def log1p(x: Any) -> Any:
     """The natural logarithm of 1 + x; accurate near 0."""
@@ -257,6 +262,10 @@ def tan(x: Any) -> Any:
     quiet=True,
     formula="the y in [-pi/2, pi/2] with sin y = x",
     domain="-1 <= x <= 1; elsewhere NaN",
+    kink=[
+        Steep("x = -1", "infinite", at={"x": -1}, gradient={"x": math.inf}),
+        Steep("x = 1", "infinite", at={"x": 1}, gradient={"x": math.inf}),
+    ],
 )
 def asin(x: Any) -> Any:
     """The angle whose sine is x."""
@@ -270,6 +279,10 @@ def asin(x: Any) -> Any:
     quiet=True,
     formula="the y in [0, pi] with cos y = x",
     domain="-1 <= x <= 1; elsewhere NaN",
+    kink=[
+        Steep("x = -1", "infinite", at={"x": -1}, gradient={"x": -math.inf}),
+        Steep("x = 1", "infinite", at={"x": 1}, gradient={"x": -math.inf}),
+    ],
 )
 def acos(x: Any) -> Any:
     """The angle whose cosine is x."""
@@ -301,7 +314,20 @@ def _distance(x: Any, y: Any) -> Any:
     floats=True,
     quiet=True,
     formula="the angle from the first axis to the point (other, input), in (-pi, pi]",
-    kink="0 at input = other = 0",
+    kink=[
+        Jump(
+            "input = other = 0",
+            "0 by both",
+            at={"input": 0, "other": 0},
+            gradient={"input": 0, "other": 0},
+        ),
+        Jump(
+            "input = 0, other < 0",
+            "as beside it",
+            at={"input": 0, "other": -2},
+            gradient={"input": -0.5, "other": 0},
+        ),
+    ],
 )
 def atan2(input: Any, other: Any) -> Any:
     """The angle whose tangent is input / other, in the quadrant of the point (other, input)."""
@@ -354,6 +380,7 @@ def asinh(x: Any) -> Any:
     quiet=True,
     formula="the y >= 0 with cosh y = x",
     domain="x >= 1; NaN below",
+    kink=Steep("x = 1", "infinite", at={"x": 1}, gradient={"x": math.inf}),
 )
 def acosh(x: Any) -> Any:
     """The inverse of cosh."""
@@ -367,6 +394,10 @@ def acosh(x: Any) -> Any:
     quiet=True,
     formula="the y with tanh y = x",
     domain="-1 < x < 1; infinite at the ends, NaN beyond",
+    kink=[
+        Steep("x = -1", "infinite", at={"x": -1}, gradient={"x": math.inf}),
+        Steep("x = 1", "infinite", at={"x": 1}, gradient={"x": math.inf}),
+    ],
 )
 def atanh(x: Any) -> Any:
     """The inverse of tanh."""
@@ -375,26 +406,26 @@ def atanh(x: Any) -> Any:
 
 # ---- rounding: constant almost everywhere, so the gradient is 0 ---------------------------------
 
-_JUMPS = "jumps; the gradient is 0 everywhere"
+_JUMP = Jump("x is whole", "0, as everywhere", at={"x": 1}, gradient={"x": 0})
 
 
 def _rounded(function: str, x: Any) -> Any:
     return getattr(array_module(x), function)(x) if x.dtype.kind == "f" else x.copy()
 
 
-@op(x=lambda g: zeros_like(g), elementwise=True, formula="the whole number above", kink=_JUMPS)
+@op(x=lambda g: zeros_like(g), elementwise=True, formula="the whole number above", kink=_JUMP)
 def ceil(x: Any) -> Any:
     """The smallest whole number that is not below x, in the dtype of x."""
     return _rounded("ceil", x)
 
 
-@op(x=lambda g: zeros_like(g), elementwise=True, formula="the whole number below", kink=_JUMPS)
+@op(x=lambda g: zeros_like(g), elementwise=True, formula="the whole number below", kink=_JUMP)
 def floor(x: Any) -> Any:
     """The largest whole number that is not above x, in the dtype of x."""
     return _rounded("floor", x)
 
 
-@op(x=lambda g: zeros_like(g), elementwise=True, formula="x without its fraction", kink=_JUMPS)
+@op(x=lambda g: zeros_like(g), elementwise=True, formula="x without its fraction", kink=_JUMP)
 def trunc(x: Any) -> Any:
     """x without what stands behind the point, in the dtype of x."""
     return _rounded("trunc", x)
@@ -405,7 +436,7 @@ def trunc(x: Any) -> Any:
     elementwise=True,
     quiet=True,
     formula="the nearest multiple of 10 ** -decimals, of two the even one",
-    kink=_JUMPS,
+    kink=Jump("half-way between two", "0, as everywhere", at={"x": 0.5}, gradient={"x": 0}),
 )
 def round(x: Any, *, decimals: int = 0) -> Any:
     """x rounded to so many decimals (negative: to tens, hundreds, …), in the dtype of x.

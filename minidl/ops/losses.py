@@ -16,7 +16,7 @@ from minidl.ops.arithmetic import abs, clamp, minimum, where
 from minidl.ops.elementary import exp, log, sqrt
 from minidl.ops.reduction import mean, norm, sum
 from minidl.ops.shape import expand, reshape
-from minidl.tape import TensorBase, composite
+from minidl.tape import Jump, Kink, Steep, TensorBase, composite
 
 __all__ = [
     "cosine_embedding_loss",
@@ -88,7 +88,15 @@ def mse_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = Non
     return _weighted("mse_loss", input, d * d, reduction, weight)
 
 
-@composite(formula="weight |input - target|", kink="at input == target: 0")
+@composite(
+    formula="weight |input - target|",
+    kink=Kink(
+        "input = target",
+        "0",
+        at={"input": [1], "target": [1]},
+        gradient={"input": [0], "target": [0]},
+    ),
+)
 def l1_loss(input: Any, target: Any, reduction: str = "mean", weight: Any = None) -> Any:
     """The absolute error. Raises ShapeError unless the shapes are equal.
 
@@ -104,7 +112,15 @@ def _rounded_off(d: Any, delta: float) -> Any:
     return near * (d - near * 0.5)
 
 
-@composite(formula="d² / (2 beta) where d = |input - target| < beta, else d - beta / 2")
+@composite(
+    formula="d² / (2 beta) where d = |input - target| < beta, else d - beta / 2",
+    kink=Kink(
+        "beta = 0, input = target",
+        "0",
+        at={"input": [1], "target": [1], "beta": 0},
+        gradient={"input": [0], "target": [0]},
+    ),
+)
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
     """The absolute error, rounded off where it is below `beta`: huber_loss / beta.
 
@@ -145,7 +161,15 @@ def huber_loss(
 # ---- densities ----------------------------------------------------------------------------------
 
 
-@composite(formula="(log var + (input - target)² / var) / 2, var at least eps")
+@composite(
+    formula="(log var + (input - target)² / var) / 2, var at least eps",
+    kink=Kink(
+        "var = eps",
+        "as above it, and so below it",
+        at={"input": [3], "target": [1], "var": [1], "eps": 1},
+        gradient={"input": [2], "target": [-2], "var": [-1.5]},
+    ),
+)
 def gaussian_nll_loss(
     input: Any,
     target: Any,
@@ -183,7 +207,23 @@ def gaussian_nll_loss(
     return reduced("gaussian_nll_loss", loss, reduction)
 
 
-@composite(formula="exp(input) - target input; input - target log(input + eps) without log_input")
+@composite(
+    formula="exp(input) - target input; input - target log(input + eps) without log_input",
+    kink=[
+        Jump(
+            "full, target = 1",
+            "as below it",
+            at={"input": [2], "target": [1], "full": True},
+            gradient={"target": [-2]},
+        ),
+        Steep(
+            "log_input=False, input = -eps",
+            "infinite",
+            at={"input": [-1], "target": [2], "log_input": False, "eps": 1},
+            gradient={"input": [-math.inf]},
+        ),
+    ],
+)
 def poisson_nll_loss(
     input: Any,
     target: Any,
@@ -211,7 +251,15 @@ def poisson_nll_loss(
 # ---- vectors ------------------------------------------------------------------------------------
 
 
-@composite(formula="<x1, x2> / (max(|x1|, eps) max(|x2|, eps))", kink="0 for zeros")
+@composite(
+    formula="<x1, x2> / (max(|x1|, eps) max(|x2|, eps))",
+    kink=Kink(
+        "|x1| = eps, or |x2| = eps",
+        "as above it",
+        at={"x1": [3, 4], "x2": [6, 8], "dim": 0, "eps": 5},
+        gradient={"x1": [0, 0], "x2": [0, 0]},
+    ),
+)
 def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     """The cosine of the angle between x1 and x2 along `dim`; they broadcast.
 
@@ -231,7 +279,15 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
     return sum(x1 * x2, dim)
 
 
-@composite(formula="p-norm of x1 - x2 + eps along the last axis", kink="as norm")
+@composite(
+    formula="p-norm of x1 - x2 + eps along the last axis",
+    kink=Kink(
+        "x2 - x1 = eps (p > 1; and the other kinks of norm)",
+        "0",
+        at={"x1": [1, 1], "x2": [2, 2], "eps": 1},
+        gradient={"x1": [0, 0], "x2": [0, 0]},
+    ),
+)
 def pairwise_distance(
     x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False
 ) -> Any:
@@ -241,7 +297,12 @@ def pairwise_distance(
 
 @composite(
     formula="1 - cos where target == 1, max(0, cos - margin) where it is -1",
-    kink="at cos == margin: as above it",
+    kink=Kink(
+        "target = -1, cos = margin",
+        "as above it",
+        at={"input1": [[1, 0]], "input2": [[0, 1]], "target": [-1]},
+        gradient={"input1": [[0, 1]], "input2": [[1, 0]]},
+    ),
 )
 def cosine_embedding_loss(
     input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean"
@@ -266,7 +327,13 @@ def cosine_embedding_loss(
 
 
 @composite(
-    formula="max(0, -target (input1 - input2) + margin)", kink="where that is 0: as above it"
+    formula="max(0, -target (input1 - input2) + margin)",
+    kink=Kink(
+        "target (input1 - input2) = margin",
+        "as above 0",
+        at={"input1": [1], "input2": [1], "target": [1]},
+        gradient={"input1": [-1], "input2": [1], "target": [0]},
+    ),
 )
 def margin_ranking_loss(
     input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean"
@@ -282,7 +349,12 @@ def margin_ranking_loss(
 
 @composite(
     formula="input where target == 1, max(0, margin - input) where it is -1",
-    kink="at input == margin: as below it",
+    kink=Kink(
+        "target = -1, input = margin",
+        "as below it",
+        at={"input": [1], "target": [-1]},
+        gradient={"input": [-1]},
+    ),
 )
 def hinge_embedding_loss(
     input: Any, target: Any, margin: float = 1.0, reduction: str = "mean"
@@ -299,7 +371,20 @@ def hinge_embedding_loss(
 
 @composite(
     formula="max(0, d(anchor, positive) - d(anchor, negative) + margin)",
-    kink="where that is 0: as above it",
+    kink=[
+        Kink(
+            "d(anchor, positive) + margin = d(anchor, negative)",
+            "as above 0",
+            at={"anchor": [0], "positive": [1], "negative": [2], "margin": 1, "eps": 0},
+            gradient={"anchor": [0], "positive": [1], "negative": [-1]},
+        ),
+        Kink(
+            "swap, d(anchor, negative) = d(positive, negative)",
+            "half to each",
+            at={"anchor": [0], "positive": [2], "negative": [1], "swap": True, "eps": 0},
+            gradient={"anchor": [-0.5], "positive": [0.5], "negative": [0]},
+        ),
+    ],
 )
 def triplet_margin_loss(
     anchor: Any,

@@ -18,7 +18,7 @@ from minidl.ops.arithmetic import clamp
 from minidl.ops.elementary import rsqrt
 from minidl.ops.reduction import mean, norm
 from minidl.ops.shape import reshape
-from minidl.tape import Kept, composite, op, to_dtype
+from minidl.tape import Kept, Kink, composite, op, to_dtype
 
 __all__ = [
     "batch_norm",
@@ -383,7 +383,14 @@ def rms_norm(x: Any, normalized_shape: Any, weight: Any = None, eps: float | Non
 
 
 @composite(
-    formula="x / max(norm of x along dim, eps)", kink="at norm == eps; 0 for the norm of zeros"
+    formula="x / max(norm of x along dim, eps)",
+    kink=Kink(
+        "norm = eps",
+        "as above it",
+        at={"x": [3, 4], "dim": 0, "eps": 5},
+        gradient={"x": [0.128, -0.096]},
+        g=[1, 0],
+    ),
 )
 def normalize(x: Any, p: float = 2.0, dim: Any = 1, eps: float = 1e-12) -> Any:
     """x divided by its p-norm along `dim` (an int or a tuple), but by no less than `eps`."""

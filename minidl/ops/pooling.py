@@ -17,7 +17,7 @@ from minidl.device import array_module
 from minidl.ops import _checks
 from minidl.ops.linalg import matmul
 from minidl.ops.spatial import over_batch, pairs, windows
-from minidl.tape import Kept, TensorBase, composite, op
+from minidl.tape import Kept, Kink, TensorBase, composite, op
 
 __all__ = [
     "adaptive_avg_pool1d",
@@ -32,7 +32,17 @@ __all__ = [
     "max_pool3d",
 ]
 
-_KINK = "where elements tie for the largest the first has the whole gradient"
+
+def _tie(axes: int, name: str = "input", **options: Any) -> Kink:
+    """Two equal elements in one window, in an image with so many spatial axes."""
+    x: Any = [7, 7]
+    g: Any = [1, 0]
+    for _ in range(axes - 1):
+        x, g = [[v] for v in x], [[v] for v in g]
+    return Kink(
+        "ties in a window", "the first has it", at={name: [[x]], **options}, gradient={name: [[g]]}
+    )
+
 
 # ---- the largest of each window -----------------------------------------------------------------
 
@@ -41,7 +51,20 @@ def _max_pool_dx(g: Any, x_shape: Any, index: Any, return_indices: bool) -> Any:
     return max_pool_input(g[0] if return_indices else g, index, x_shape)
 
 
-@op(x=_max_pool_dx, formula="max of x over each window", kink=_KINK)
+@op(
+    x=_max_pool_dx,
+    formula="max of x over each window",
+    kink=_tie(
+        1,
+        "x",
+        size=(2,),
+        stride=(2,),
+        padding=(0,),
+        dilation=(1,),
+        ceil_mode=False,
+        return_indices=False,
+    ),
+)
 def max_pool(
     x: Any,
     size: Any,
@@ -90,7 +113,7 @@ def _rows(x: Any) -> Any:
     return x.reshape(*x.shape[:2], math.prod(x.shape[2:]))
 
 
-@composite(formula="max of input over each window", kink=_KINK)
+@composite(formula="max of input over each window", kink=_tie(1, kernel_size=(2,)))
 def max_pool1d(
     input: Any,
     kernel_size: Any,
@@ -106,7 +129,7 @@ def max_pool1d(
     )
 
 
-@composite(formula="max of input over each window", kink=_KINK)
+@composite(formula="max of input over each window", kink=_tie(2, kernel_size=(2, 1)))
 def max_pool2d(
     input: Any,
     kernel_size: Any,
@@ -132,7 +155,7 @@ def max_pool2d(
     )
 
 
-@composite(formula="max of input over each window", kink=_KINK)
+@composite(formula="max of input over each window", kink=_tie(3, kernel_size=(2, 1, 1)))
 def max_pool3d(
     input: Any,
     kernel_size: Any,
@@ -383,7 +406,11 @@ def _averages(n: int, count: int) -> np.ndarray:
     return matrix
 
 
-@op(x=_max_pool_dx, formula="max of x over each of a number of windows", kink=_KINK)
+@op(
+    x=_max_pool_dx,
+    formula="max of x over each of a number of windows",
+    kink=_tie(1, "x", output_size=(1,), return_indices=False),
+)
 def adaptive_max_pool(x: Any, output_size: Any, return_indices: bool) -> Any:
     """The largest of each of a given number of windows, for any number of spatial axes; unchecked.
 
@@ -407,7 +434,10 @@ def adaptive_max_pool(x: Any, output_size: Any, return_indices: bool) -> Any:
     return (out, index, Kept(index=index)) if return_indices else (out, Kept(index=index))
 
 
-@composite(formula="max of input[floor(i n / m) : ceil((i + 1) n / m)]", kink=_KINK)
+@composite(
+    formula="max of input[floor(i n / m) : ceil((i + 1) n / m)]",
+    kink=_tie(1, output_size=1),
+)
 def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
     """The largest of each of `output_size` windows of a sequence (N, C, L) or (C, L).
 
@@ -417,7 +447,8 @@ def adaptive_max_pool1d(input: Any, output_size: Any, return_indices: bool = Fal
 
 
 @composite(
-    formula="max of input[floor(i n / m) : ceil((i + 1) n / m)], along each axis", kink=_KINK
+    formula="max of input[floor(i n / m) : ceil((i + 1) n / m)], along each axis",
+    kink=_tie(2, output_size=1),
 )
 def adaptive_max_pool2d(input: Any, output_size: Any, return_indices: bool = False) -> Any:
     """The largest of each window of a grid that covers an image of any size.

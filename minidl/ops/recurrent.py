@@ -17,7 +17,7 @@ from minidl.ops.arithmetic import where
 from minidl.ops.dense import linear
 from minidl.ops.elementary import tanh
 from minidl.ops.joining import chunk, stack, unbind
-from minidl.tape import Kept, TensorBase, composite, op
+from minidl.tape import Kept, Kink, TensorBase, composite, op
 
 __all__ = ["gru", "gru_cell", "lstm", "lstm_cell", "rnn", "rnn_relu_cell", "rnn_tanh_cell"]
 
@@ -31,7 +31,15 @@ def rnn_tanh_cell(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: 
     return tanh(linear(x, w_ih, b_ih) + linear(h, w_hh, b_hh))
 
 
-@composite(formula="relu(x @ w_ih.T + b_ih + h @ w_hh.T + b_hh)", kink="0: slope 0")
+@composite(
+    formula="relu(x @ w_ih.T + b_ih + h @ w_hh.T + b_hh)",
+    kink=Kink(
+        "the sum is 0",
+        "0",
+        at={"x": [[1]], "h": [[2]], "w_ih": [[3]], "w_hh": [[-2]], "b_ih": [0], "b_hh": [1]},
+        gradient={"x": [[0]], "h": [[0]], "w_ih": [[0]], "w_hh": [[0]], "b_ih": [0], "b_hh": [0]},
+    ),
+)
 def rnn_relu_cell(x: Any, h: Any, w_ih: Any, w_hh: Any, b_ih: Any = None, b_hh: Any = None) -> Any:
     """One step of `rnn` with relu: x (B, I), state h (B, H) -> the next state."""
     return relu(linear(x, w_ih, b_ih) + linear(h, w_hh, b_hh))
@@ -198,7 +206,27 @@ def _rnn_gradient(
     wrt=("x", "h0", "w_ih", "w_hh", "b_ih", "b_hh"),
     definition=_rnn_definition,
     formula="h_t = tanh(w_ih x_t + b_ih + w_hh h_(t-1) + b_hh), or relu",
-    kink="relu at 0: slope 0",
+    kink=Kink(
+        "relu of 0",
+        "0",
+        at={
+            "x": [[[1]]],
+            "h0": [[2]],
+            "w_ih": [[3]],
+            "w_hh": [[-2]],
+            "b_ih": [0],
+            "b_hh": [1],
+            "nonlinearity": "relu",
+        },
+        gradient={
+            "x": [[[0]]],
+            "h0": [[0]],
+            "w_ih": [[0]],
+            "w_hh": [[0]],
+            "b_ih": [0],
+            "b_hh": [0],
+        },
+    ),
 )
 def rnn(
     x: Any,

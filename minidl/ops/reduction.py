@@ -10,7 +10,7 @@ from minidl.ops import _checks
 from minidl.ops.arithmetic import where, zeros_like
 from minidl.ops.elementary import exp
 from minidl.ops.shape import flip, reshape
-from minidl.tape import composite, expand_to, op
+from minidl.tape import Jump, Kink, Steep, composite, expand_to, op
 
 __all__ = [
     "all",
@@ -197,7 +197,7 @@ def _std_dx(
     quiet=True,
     formula="sqrt(var(x))",
     domain="more elements than the correction; else NaN",
-    kink="all elements equal: derivative 0",
+    kink=Kink("all elements equal", "0", at={"x": [1, 1, 1]}, gradient={"x": [0, 0, 0]}),
 )
 def std(
     x: Any,
@@ -232,7 +232,7 @@ def var_mean(
     x=lambda g, x, out, dim, keepdim: shared(g, x, out, dim, keepdim),
     formula="the largest element of x along dim",
     domain="at least one element",
-    kink="ties share the gradient evenly",
+    kink=Kink("ties", "shared evenly", at={"x": [2, 1, 2]}, gradient={"x": [0.5, 0, 0.5]}),
 )
 def amax(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The largest element along `dim`: an int, a tuple of them, or None for all axes.
@@ -246,7 +246,7 @@ def amax(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     x=lambda g, x, out, dim, keepdim: shared(g, x, out, dim, keepdim),
     formula="the smallest element of x along dim",
     domain="at least one element",
-    kink="ties share the gradient evenly",
+    kink=Kink("ties", "shared evenly", at={"x": [1, 2, 1]}, gradient={"x": [0.5, 0, 0.5]}),
 )
 def amin(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
     """The smallest element along `dim`: an int, a tuple of them, or None for all axes.
@@ -302,7 +302,26 @@ def _norm_dx(g: Any, x: Any, out: Any, p: Any, dim: Any, keepdim: bool) -> Any:
     x=_norm_dx,
     quiet=True,
     formula="(sum of |x|^p along dim)^(1/p)",
-    kink="x = 0: derivative 0; p = inf, -inf: ties share the gradient evenly",
+    kink=[
+        Kink("p = 2, x = 0", "0", at={"x": [0, 0]}, gradient={"x": [0, 0]}),
+        Kink("p > 1, x = 0", "0", at={"x": [0, 0], "p": 3}, gradient={"x": [0, 0]}),
+        Kink("p = 1, an element 0", "0", at={"x": [0, 2], "p": 1}, gradient={"x": [0, 1]}),
+        Steep("0 < p < 1, one 0", "0", at={"x": [0, 4], "p": 0.5}, gradient={"x": [0, 1]}),
+        Jump("p = 0, an element 0", "0", at={"x": [0, 2], "p": 0}, gradient={"x": [0, 0]}),
+        Kink(
+            "p = inf, ties",
+            "shared evenly",
+            at={"x": [2, -2], "p": math.inf},
+            gradient={"x": [0.5, -0.5]},
+        ),
+        Kink("p = inf, x = 0", "0", at={"x": [0, 0], "p": math.inf}, gradient={"x": [0, 0]}),
+        Kink(
+            "p = -inf, ties",
+            "shared evenly",
+            at={"x": [2, -2], "p": -math.inf},
+            gradient={"x": [0.5, -0.5]},
+        ),
+    ],
 )
 def norm(
     x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False, *, dtype: Any = None

@@ -10,7 +10,7 @@ from minidl.ops import _checks
 from minidl.ops.arithmetic import maximum, minimum
 from minidl.ops.reduction import amax, amin, nonempty, shared
 from minidl.ops.shape import reshape
-from minidl.tape import composite, op
+from minidl.tape import Kink, composite, op
 
 __all__ = [
     "argmax",
@@ -99,7 +99,20 @@ def argmin(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
 @composite(
     formula="the largest element of x; along dim with its index; or elementwise of two",
     domain="at least one element",
-    kink="without dim ties share the gradient evenly; along dim it goes to the first",
+    kink=[
+        Kink(
+            "without dim, ties", "shared evenly", at={"x": [2, 1, 2]}, gradient={"x": [0.5, 0, 0.5]}
+        ),
+        Kink(
+            "along dim, ties",
+            "the first has it",
+            at={"x": [1, 2, 2], "dim": 0},
+            gradient={"x": [0, 1, 0]},
+        ),
+        Kink(
+            "x = other", "half to each", at={"x": 1, "other": 1}, gradient={"x": 0.5, "other": 0.5}
+        ),
+    ],
 )
 def max(x: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The largest element of x; or along an axis; or of two tensors.
@@ -118,7 +131,20 @@ def max(x: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) ->
 @composite(
     formula="the smallest element of x; along dim with its index; or elementwise of two",
     domain="at least one element",
-    kink="without dim ties share the gradient evenly; along dim it goes to the first",
+    kink=[
+        Kink(
+            "without dim, ties", "shared evenly", at={"x": [1, 2, 1]}, gradient={"x": [0.5, 0, 0.5]}
+        ),
+        Kink(
+            "along dim, ties",
+            "the first has it",
+            at={"x": [2, 1, 1], "dim": 0},
+            gradient={"x": [0, 1, 0]},
+        ),
+        Kink(
+            "x = other", "half to each", at={"x": 1, "other": 1}, gradient={"x": 0.5, "other": 0.5}
+        ),
+    ],
 )
 def min(x: Any, dim: Any = None, keepdim: bool = False, *, other: Any = None) -> Any:
     """The smallest element of x; or along an axis; or of two tensors. See `max`."""
@@ -153,7 +179,13 @@ def argsort(x: Any, dim: int = -1, descending: bool = False, *, stable: bool = F
 
 @composite(
     formula="x in order along dim, and the indices",
-    kink="ties: each keeps its own gradient, in their order in x",
+    kink=Kink(
+        "ties",
+        "to each that of its place in the order, in which ties stand as in x",
+        at={"x": [1, 1, 0], "stable": True},
+        gradient={"x": [20, 30, 10]},
+        g=[10, 20, 30],
+    ),
 )
 def sort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) -> Ordered:
     """x sorted along `dim`, and the indices that sort it: (values, indices).
@@ -161,6 +193,22 @@ def sort(x: Any, dim: int = -1, descending: bool = False, stable: bool = False) 
     NaN counts as the greatest. Ties always keep their order, so `stable` changes nothing.
     """
     return _ordered(x, argsort(x, dim, descending, stable=stable), dim)
+
+
+def _extreme(x: Any, k: int, largest: bool) -> Any:
+    """Where the k largest (smallest) elements along the last axis stand, of ties the first.
+
+    Not argpartition's own choice among ties, which varies with the processor.
+    """
+    xp, place = array_module(x), x.shape[-1] - k if largest else k - 1
+    border = xp.partition(x, place, axis=-1)[..., place : place + 1]
+    beyond, tied = x > border if largest else x < border, x == border
+    if x.dtype.kind == "f":  # NaN is the greatest, and ties with NaN
+        nan, none = x != x, border != border
+        beyond, tied = beyond | ((nan & ~none) if largest else (~nan & none)), tied | (nan & none)
+    room = k - beyond.sum(axis=-1, keepdims=True)
+    chosen = beyond | (tied & (tied.cumsum(axis=-1) <= room))
+    return xp.nonzero(chosen)[-1].reshape(*x.shape[:-1], k)
 
 
 @op(formula="indices of the k largest elements of x along dim")
@@ -174,8 +222,7 @@ def topk_indices(x: Any, k: int, dim: int, largest: bool) -> Any:
         return xp.zeros((), "int64")
     found = xp.moveaxis(x, axis, -1)
     if 0 < k < n:
-        chosen = xp.argpartition(found, n - k if largest else k - 1, axis=-1)
-        chosen = xp.sort(chosen[..., n - k :] if largest else chosen[..., :k], axis=-1)
+        chosen = _extreme(found, k, largest)
         found = xp.take_along_axis(found, chosen, -1)
     else:
         chosen = xp.broadcast_to(xp.arange(n), found.shape)
@@ -185,7 +232,13 @@ def topk_indices(x: Any, k: int, dim: int, largest: bool) -> Any:
 
 @composite(
     formula="the k largest elements of x along dim, and their indices",
-    kink="ties at the border: some k of them are chosen, and get the gradient",
+    kink=Kink(
+        "ties at the border",
+        "the first of them",
+        at={"x": [1, 2, 1, 1], "k": 2},
+        gradient={"x": [1, 1, 0, 0]},
+        pytorch="which of the ties are taken is not specified, and varies with the size",
+    ),
 )
 def topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Ordered:
     """The k largest elements along `dim`, the largest first, and their indices.
@@ -204,7 +257,7 @@ def topk(x: Any, k: int, dim: int = -1, largest: bool = True, sorted: bool = Tru
     x=lambda g, x, out: shared(g, x, out, None, False),
     formula="the middle element of x",
     domain="at least one element; NaN of none",
-    kink="ties share the gradient evenly",
+    kink=Kink("ties", "shared evenly", at={"x": [1, 3, 1, 0]}, gradient={"x": [0.5, 0, 0.5, 0]}),
 )
 def median_of_all(x: Any) -> Any:
     """The median of all elements: of two in the middle the lower; NaN if there is one."""
@@ -231,7 +284,21 @@ def median_index(x: Any, dim: int) -> Any:
 @composite(
     formula="the middle element of x; along dim with its index",
     domain="at least one element",
-    kink="without dim ties share the gradient evenly; along dim it goes to the first",
+    kink=[
+        Kink(
+            "without dim, ties",
+            "shared evenly",
+            at={"x": [1, 3, 1, 0]},
+            gradient={"x": [0.5, 0, 0.5, 0]},
+        ),
+        Kink(
+            "along dim, ties",
+            "the first has it",
+            at={"x": [3, 1, 1, 0], "dim": 0},
+            gradient={"x": [0, 1, 0, 0]},
+            pytorch="which of the ties is taken is not specified, and varies with the size",
+        ),
+    ],
 )
 def median(x: Any, dim: int | None = None, keepdim: bool = False) -> Any:
     """The median: of two elements in the middle the lower; NaN where there is one.

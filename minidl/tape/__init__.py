@@ -12,6 +12,7 @@ it; `tensor` builds on both and tells it once what a Tensor is.
 """
 
 from minidl.tape.composite import Composite, composite
+from minidl.tape.kinks import Jump, Kink, Steep
 from minidl.tape.nodes import (
     Leaf,
     Node,
@@ -42,11 +43,14 @@ __all__ = [
     "Composite",
     "Event",
     "Facts",
+    "Jump",
     "Kept",
+    "Kink",
     "Leaf",
     "Node",
     "Op",
     "Port",
+    "Steep",
     "TensorBase",
     "alias",
     "backward",

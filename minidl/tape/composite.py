@@ -1,11 +1,12 @@
 """Functions written with ops: in the registry, with an op's spellings and an op's errors."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from minidl.errors import DeviceError
 from minidl.tape.explaining import BARE, in_the_name_of, named, speaker
+from minidl.tape.kinks import Kink, as_kinks
 from minidl.tape.registry import Facts, register, spelled
 
 
@@ -25,7 +26,7 @@ class Composite:
 
 
 def composite(
-    *, formula: str = "", domain: str = "all numbers", kink: str | None = None
+    *, formula: str = "", domain: str = "all numbers", kink: Kink | Sequence[Kink] | None = None
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Enter a function written with ops into the registry; its options are spelled as an op's."""
 
@@ -51,7 +52,7 @@ def composite(
                     raise
                 raise in_the_name_of(own, error) from None
 
-        register(Composite(call, Facts(text, (), domain, kink)), function)
+        register(Composite(call, Facts(text, (), domain, as_kinks(kink))), function)
         return call
 
     return make

@@ -9,6 +9,7 @@ from minidl import dtypes
 from minidl.device import array_module, device_of, is_array, laid_out_like, owner
 from minidl.errors import DeviceError, DtypeError
 from minidl.tape.explaining import BARE, in_the_name_of, is_numpys, named, speaker
+from minidl.tape.kinks import Kink, as_kinks
 from minidl.tape.nodes import Node, Port, TensorBase, clock, mode, rebased, tie
 from minidl.tape.observation import observers, tell, users_line
 from minidl.tape.registry import Facts, register, spelled
@@ -353,7 +354,7 @@ def op(
     linear_in: Sequence[str] = (),
     formula: str = "",
     domain: str = "all numbers",
-    kink: str | None = None,
+    kink: Kink | Sequence[Kink] | None = None,
     **derivatives: Callable[..., Any],
 ) -> Callable[[Callable[..., Any]], Op]:
     """Make an operation of a function on arrays; further keywords name its derivatives.
@@ -374,12 +375,12 @@ def op(
     broadcasts : only the first of these: the tape sums gradients back to the arguments' shapes
     floats : whole numbers become floats (`exp`, `div`, …); with `elementwise`
     quiet : infinities and NaN are part of its meaning, so NumPy's warnings are off
-    formula, linear_in, domain, kink : see `Facts`
+    formula, linear_in, domain : see `Facts`; kink : one `Kink` or several
     """
 
     def make(forward: Callable[..., Any]) -> Op:
         text = formula or (forward.__doc__ or "").strip().partition("\n")[0]
-        facts = Facts(text, tuple(linear_in), domain, kink)
+        facts = Facts(text, tuple(linear_in), domain, as_kinks(kink))
         made = Op(
             forward, derivatives, joint=joint, wrt=wrt, definition=definition,
             elementwise=elementwise, broadcasts=broadcasts, floats=floats, quiet=quiet, facts=facts,

@@ -3,6 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from minidl.tape.kinks import Kink
+
 registry: dict[str, Any] = {}  # every operation that minidl claims, and users' own, by name
 # Other names of an argument: NumPy's, and PyTorch's for what is x and y here.
 _SPELLINGS = {
@@ -21,15 +23,15 @@ class Facts:
     """What is known of an operation beside its code: tests, docs and error texts read it.
 
     formula : the definition in one line; linear_in : arguments in which it is linear
-    domain : where it is defined; kink : where it has no derivative, and the value chosen there
+    domain : where it is defined; kinks : where it has no derivative, and the value chosen there
     """
 
-    __slots__ = ("domain", "formula", "kink", "linear_in")
+    __slots__ = ("domain", "formula", "kinks", "linear_in")
 
     def __init__(
-        self, formula: str, linear_in: tuple[str, ...], domain: str, kink: str | None
+        self, formula: str, linear_in: tuple[str, ...], domain: str, kinks: tuple[Kink, ...]
     ) -> None:
-        self.formula, self.linear_in, self.domain, self.kink = formula, linear_in, domain, kink
+        self.formula, self.linear_in, self.domain, self.kinks = formula, linear_in, domain, kinks
 
 
 def register(thing: Any, function: Callable[..., Any]) -> None:
