@@ -24,7 +24,10 @@ import numpy as np
 
 import minidl
 from minidl import DeviceError, FormatError
+from minidl.files import replace, write_picture, writing
 from minidl.training import Callback, Checkpoint, History, JSONLog, Trainer
+
+RESULTS = "results.json"
 
 
 def make_parser(name: str, doc: str, data: Sequence[str]) -> argparse.ArgumentParser:
@@ -57,13 +60,13 @@ def at_least_one(text: str) -> int:
 
 
 def begin(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
-    """Read the options, seed minidl and make the folder; figures of an older run go away."""
+    """Read the options, seed minidl and make the folder."""
     words = sys.argv[1:] if argv is None else list(argv)
     options = parser.parse_args(words)
     options.command = shlex.join(["python", f"examples/{options.name}.py", *words])
     options.checkpoint = options.checkpoint or options.out / "checkpoint"
-    options.out.mkdir(parents=True, exist_ok=True)
-    (options.out / "results.json").unlink(missing_ok=True)
+    with writing("--out", options.out):
+        options.out.mkdir(parents=True, exist_ok=True)
     minidl.manual_seed(options.seed)
     return options
 
@@ -78,10 +81,16 @@ def say(options: argparse.Namespace, text: str) -> None:
 
 
 class SameRun(Callback):
-    """Keeps the options in the checkpoint, so that one of another run is refused."""
+    """Keeps the options in the checkpoint, so that one of another run is refused.
 
-    def __init__(self, run: dict[str, Any]) -> None:
-        self.run = run
+    Where the run is not refused, the figures of an older one go away.
+    """
+
+    def __init__(self, run: dict[str, Any], out: Path) -> None:
+        self.run, self.out = run, out
+
+    def on_fit_begin(self, trainer: Trainer) -> None:
+        forget(self.out)
 
     def state_dict(self) -> dict[str, Any]:
         return {"run": self.run}
@@ -106,7 +115,7 @@ def around(options: argparse.Namespace, *names: str) -> dict[str, Any]:
     same = {name: getattr(options, name) for name in ("data", "full", "batch_size", "seed", *names)}
     return {
         "device": options.device,
-        "callbacks": [JSONLog(options.out / "log.jsonl"), SameRun(same)],
+        "callbacks": [JSONLog(options.out / "log.jsonl"), SameRun(same, options.out)],
         "checkpoint": Checkpoint(options.checkpoint, every_seconds=30),
     }
 
@@ -134,7 +143,7 @@ def curves(history: History, path: Path) -> None:
         legend = axis.get_legend()
         for text in legend.get_texts() if legend else ():
             text.set_text(text.get_text().replace("validation", "test"))
-    figure.savefig(path, dpi=120)
+    write_picture("curves", path, figure, dpi=120)
 
 
 # ---- what is left behind ------------------------------------------------------------------------
@@ -157,7 +166,18 @@ def leave(options: argparse.Namespace, figures: dict[str, Any], seconds: float) 
         "command": options.command,
     }
     text = json.dumps(results, indent=1, ensure_ascii=False)
-    (options.out / "results.json").write_text(text + "\n", encoding="utf-8")
+    write(options.out / RESULTS, text + "\n")
+
+
+def forget(out: Path) -> None:
+    """Take the figures of an older run away."""
+    (out / RESULTS).unlink(missing_ok=True)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    with writing("results", path):
+        replace(path, text.encode())
 
 
 def run(main: Callable[[], None]) -> None:

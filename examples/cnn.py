@@ -102,13 +102,15 @@ def picture(trainer: Trainer, full: bool, path: Path) -> None:
     scores = minidl.softmax(trainer.predict(images[chosen]), 1).numpy()
     figure = Figure(figsize=(13, 7), layout="constrained")
     left, right = figure.subfigures(1, 2, width_ratios=(3, 2))
-    left.suptitle("Test images: what the network says, and how sure it is (red: wrong)")
+    left.suptitle("What the network takes test images for, and how sure it is (red: wrong)")
     for axis, i, score in zip(left.subplots(4, 6).flat, chosen, scores, strict=True):
         said = int(score.argmax())
         axis.imshow(images[i, 0], cmap="gray_r")
         axis.set_axis_off()
-        color = "black" if said == labels[i] else "red"
-        axis.set_title(f"{FASHION_MNIST_CLASSES[said]} {score[said]:.0%}", size=8, color=color)
+        title, color = f"{FASHION_MNIST_CLASSES[said]} {score[said]:.0%}", "black"
+        if said != labels[i]:
+            title, color = f"{title}\nis {FASHION_MNIST_CLASSES[labels[i]]}", "red"
+        axis.set_title(title, size=8, color=color)
     right.suptitle("The 32 filters of the first layer (blue: negative, red: positive)")
     filters = trainer.model[0].weight.detach().cpu().numpy()[:, 0]
     bound = abs(filters).max()

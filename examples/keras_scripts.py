@@ -202,6 +202,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     same = ("data", "full", "epochs", "batch_size", "seed", "device")
     run = {name: getattr(options, name) for name in same}
 
+    common.forget(options.out)
     done: dict[str, Any] = {}
     for name in [options.only] if options.only else SCRIPTS:
         path = options.checkpoint / f"{name}.json"
@@ -209,12 +210,12 @@ def main(argv: Sequence[str] | None = None) -> None:
         if found is None:
             common.say(options, f"{name}:")
             found = run_script(name, options)
-            path.write_text(json.dumps({"run": run, "found": found}), encoding="utf-8")
+            common.write(path, json.dumps({"run": run, "found": found}))
         done[name] = found
         shown = found["figures"]
         common.say(options, f"{reached(name, shown)}; {shown['parameters']:,} parameters")
     lines = [json.dumps(logs) + "\n" for found in done.values() for logs in found["epochs"]]
-    (options.out / "log.jsonl").write_text("".join(lines), encoding="utf-8")
+    common.write(options.out / "log.jsonl", "".join(lines))
     picture(done, options.out / "keras_scripts.png")
     scripts = {name: found["figures"] for name, found in done.items()}
     seconds = sum(figures["seconds"] for figures in scripts.values())

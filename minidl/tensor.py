@@ -1,4 +1,4 @@
-"""Tensor: an array with a place on the tape. Its operators and methods are the face of the ops."""
+"""Tensor: an array with a place on the tape; what it does that is an op stands in methods.py."""
 
 import builtins
 import weakref
@@ -18,6 +18,7 @@ from minidl.device import (
 )
 from minidl.dtypes import as_dtype
 from minidl.errors import DeviceError, DtypeError, ShapeError
+from minidl.methods import Methods
 from minidl.ops.indexing import write_index
 from minidl.ops.transfer import to_place
 from minidl.printing import describe
@@ -37,34 +38,8 @@ class Handle:
         self._hooks.pop(self._key, None)
 
 
-def _in_place(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The method that writes what `function(self, …)` gives into the tensor's own memory."""
-
-    def change(self: Any, *args: Any, **options: Any) -> Any:
-        given = (self, *args, *options.values())
-        tracked = any(isinstance(a, TensorBase) and a.node is not None for a in given)
-        # A derivative may need the values that are about to be overwritten: it gets a copy.
-        source = ops.clone(self) if tracked and mode.recording else self
-        return self._assign(function(source, *args, **options))
-
-    change.__doc__ = f"`{function.__name__}` in place."
-    return change
-
-
-def _with_sizes(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The method of an op that takes its sizes or axes as a tuple, by name, or one by one."""
-
-    def call(self: Any, *sizes: Any, **named: Any) -> Any:
-        if sizes or not named:
-            return function(self, _sizes(sizes), **named)
-        return function(self, **named)
-
-    call.__doc__ = f"See `minidl.{function.__name__}`."
-    return call
-
-
 @tensor_class
-class Tensor(TensorBase):
+class Tensor(Methods):
     """An array and, if a gradient may be asked of it, its place on the tape.
 
     data : a NumPy or CuPy array, shared and not copied; anything else is made into one
@@ -76,7 +51,6 @@ class Tensor(TensorBase):
 
     __slots__ = ()
     __array_ufunc__ = None  # so that `array * tensor` comes to Tensor.__rmul__
-    __hash__ = object.__hash__  # by identity: == compares elements
 
     def __init__(self, data: Any, requires_grad: bool = False) -> None:
         self.data = as_array("Tensor", data)
@@ -414,103 +388,10 @@ class Tensor(TensorBase):
     def __reduce__(self) -> Any:
         raise TypeError("pickle: tensors are not pickled; use minidl.save and minidl.load")
 
-    # ---- operators ------------------------------------------------------------------------------
-
-    def __add__(self, other: Any) -> "Tensor":
-        return ops.add(self, other)
-
-    def __radd__(self, other: Any) -> "Tensor":
-        return ops.add(other, self)
-
-    def __sub__(self, other: Any) -> "Tensor":
-        return ops.sub(self, other)
-
-    def __rsub__(self, other: Any) -> "Tensor":
-        return ops.sub(other, self)
-
-    def __mul__(self, other: Any) -> "Tensor":
-        return ops.mul(self, other)
-
-    def __rmul__(self, other: Any) -> "Tensor":
-        return ops.mul(other, self)
-
-    def __truediv__(self, other: Any) -> "Tensor":
-        return ops.div(self, other)
-
-    def __rtruediv__(self, other: Any) -> "Tensor":
-        return ops.div(other, self)
-
-    def __floordiv__(self, other: Any) -> "Tensor":
-        return ops.floor_divide(self, other)
-
-    def __rfloordiv__(self, other: Any) -> "Tensor":
-        return ops.floor_divide(other, self)
-
-    def __mod__(self, other: Any) -> "Tensor":
-        return ops.remainder(self, other)
-
-    def __rmod__(self, other: Any) -> "Tensor":
-        return ops.remainder(other, self)
-
-    def __pow__(self, other: Any) -> "Tensor":
-        return ops.pow(self, other)
-
-    def __rpow__(self, other: Any) -> "Tensor":
-        return ops.pow(other, self)
-
-    def __matmul__(self, other: Any) -> "Tensor":
-        return ops.matmul(self, other)
-
-    def __rmatmul__(self, other: Any) -> "Tensor":
-        return ops.matmul(other, self)
-
-    def __neg__(self) -> "Tensor":
-        return ops.neg(self)
-
-    def __pos__(self) -> "Tensor":
-        return self
-
-    def __abs__(self) -> "Tensor":
-        return ops.abs(self)
-
-    def __invert__(self) -> "Tensor":
-        return ops.logical_not(_truths("~", self))
-
-    def __and__(self, other: Any) -> "Tensor":
-        return ops.logical_and(_truths("&", self), other)
-
-    def __or__(self, other: Any) -> "Tensor":
-        return ops.logical_or(_truths("|", self), other)
-
-    def __xor__(self, other: Any) -> "Tensor":
-        return ops.logical_xor(_truths("^", self), other)
-
-    def __eq__(self, other: Any) -> Any:
-        if other is None or isinstance(other, str):
-            return NotImplemented  # so that `x == None` is False, as for any object
-        return ops.eq(self, other)
-
-    def __ne__(self, other: Any) -> Any:
-        if other is None or isinstance(other, str):
-            return NotImplemented
-        return ops.ne(self, other)
-
-    def __lt__(self, other: Any) -> "Tensor":
-        return ops.lt(self, other)
-
-    def __le__(self, other: Any) -> "Tensor":
-        return ops.le(self, other)
-
-    def __gt__(self, other: Any) -> "Tensor":
-        return ops.gt(self, other)
-
-    def __ge__(self, other: Any) -> "Tensor":
-        return ops.ge(self, other)
+    # ---- elements, and changes in place ---------------------------------------------------------
 
     def __getitem__(self, index: Any) -> "Tensor":
         return ops.getitem(self, as_index(self.data, index))
-
-    # ---- changes in place -----------------------------------------------------------------------
 
     def _assign(self, out: "Tensor") -> "Tensor":
         """Take the values of `out` into this tensor's own memory, and its place on the tape."""
@@ -589,215 +470,6 @@ class Tensor(TensorBase):
         """Take this tensor off the tape: a constant from here on."""
         self.node = None
         return self
-
-    add_ = _in_place(ops.add)
-    sub_ = _in_place(ops.sub)
-    mul_ = _in_place(ops.mul)
-    div_ = _in_place(ops.div)
-    neg_ = _in_place(ops.neg)
-    pow_ = _in_place(ops.pow)
-    abs_ = _in_place(ops.abs)
-    sqrt_ = _in_place(ops.sqrt)
-    exp_ = _in_place(ops.exp)
-    log_ = _in_place(ops.log)
-    clamp_ = _in_place(ops.clamp)
-    clamp_min_ = _in_place(ops.clamp_min)
-    clamp_max_ = _in_place(ops.clamp_max)
-    relu_ = _in_place(ops.relu)
-    sigmoid_ = _in_place(ops.sigmoid)
-    tanh_ = _in_place(ops.tanh)
-    masked_fill_ = _in_place(ops.masked_fill)
-    floor_ = _in_place(ops.floor)
-    ceil_ = _in_place(ops.ceil)
-    round_ = _in_place(ops.round)
-    reciprocal_ = _in_place(ops.reciprocal)
-    square_ = _in_place(ops.square)
-    sin_ = _in_place(ops.sin)
-    cos_ = _in_place(ops.cos)
-    lerp_ = _in_place(ops.lerp)
-    scatter_ = _in_place(ops.scatter)
-    scatter_add_ = _in_place(ops.scatter_add)
-    index_add_ = _in_place(ops.index_add)
-
-    def __iadd__(self, other: Any) -> "Tensor":
-        return self._assign(ops.add(self, other))
-
-    def __isub__(self, other: Any) -> "Tensor":
-        return self._assign(ops.sub(self, other))
-
-    def __imul__(self, other: Any) -> "Tensor":
-        return self.mul_(other)
-
-    def __itruediv__(self, other: Any) -> "Tensor":
-        return self.div_(other)
-
-    # ---- shapes given one by one: x.reshape(2, 3) is x.reshape((2, 3)) ---------------------------
-
-    reshape = _with_sizes(ops.reshape)
-    view = _with_sizes(ops.view)
-    expand = _with_sizes(ops.expand)
-    permute = _with_sizes(ops.permute)
-    repeat = _with_sizes(ops.repeat)
-    tile = _with_sizes(ops.tile)
-    flip = _with_sizes(ops.flip)
-
-    def view_as(self, other: "Tensor") -> "Tensor":
-        """As `view`, in the shape of another tensor."""
-        return ops.view(self, other.shape)
-
-    def reshape_as(self, other: "Tensor") -> "Tensor":
-        """As `reshape`, to the shape of another tensor."""
-        return ops.reshape(self, other.shape)
-
-    def expand_as(self, other: "Tensor") -> "Tensor":
-        """As `expand`, to the shape of another tensor."""
-        return ops.expand(self, other.shape)
-
-    def where(self, condition: "Tensor", other: Any) -> "Tensor":
-        """Self where the condition holds, else the other."""
-        return ops.where(condition, self, other)
-
-    # ---- the ops as methods ----------------------------------------------------------------------
-
-    add = ops.add
-    sub = ops.sub
-    mul = ops.mul
-    div = ops.div
-    floor_divide = ops.floor_divide
-    remainder = ops.remainder
-    pow = ops.pow
-    neg = ops.neg
-    reciprocal = ops.reciprocal
-    abs = ops.abs
-    sign = ops.sign
-    sqrt = ops.sqrt
-    rsqrt = ops.rsqrt
-    square = ops.square
-    exp = ops.exp
-    exp2 = ops.exp2
-    expm1 = ops.expm1
-    log = ops.log
-    log2 = ops.log2
-    log10 = ops.log10
-    log1p = ops.log1p
-    logaddexp = ops.logaddexp
-    erf = ops.erf
-    lerp = ops.lerp
-    addmm = ops.addmm
-    sin = ops.sin
-    cos = ops.cos
-    tan = ops.tan
-    asin = ops.asin
-    acos = ops.acos
-    atan = ops.atan
-    atan2 = ops.atan2
-    sinh = ops.sinh
-    cosh = ops.cosh
-    tanh = ops.tanh
-    asinh = ops.asinh
-    acosh = ops.acosh
-    atanh = ops.atanh
-    ceil = ops.ceil
-    floor = ops.floor
-    round = ops.round
-    trunc = ops.trunc
-    eq = ops.eq
-    ne = ops.ne
-    lt = ops.lt
-    le = ops.le
-    gt = ops.gt
-    ge = ops.ge
-    isnan = ops.isnan
-    isinf = ops.isinf
-    isfinite = ops.isfinite
-    isclose = ops.isclose
-    allclose = ops.allclose
-    logical_and = ops.logical_and
-    logical_or = ops.logical_or
-    logical_xor = ops.logical_xor
-    logical_not = ops.logical_not
-    clamp = ops.clamp
-    clamp_min = ops.clamp_min
-    clamp_max = ops.clamp_max
-    clip = ops.clamp
-    maximum = ops.maximum
-    minimum = ops.minimum
-    masked_fill = ops.masked_fill
-    masked_select = ops.masked_select
-    sum = ops.sum
-    mean = ops.mean
-    var = ops.var
-    std = ops.std
-    prod = ops.prod
-    max = ops.max
-    min = ops.min
-    amax = ops.amax
-    amin = ops.amin
-    median = ops.median
-    logsumexp = ops.logsumexp
-    norm = ops.norm
-    argmax = ops.argmax
-    argmin = ops.argmin
-    argsort = ops.argsort
-    sort = ops.sort
-    topk = ops.topk
-    cumsum = ops.cumsum
-    cumprod = ops.cumprod
-    any = ops.any
-    all = ops.all
-    count_nonzero = ops.count_nonzero
-    nonzero = ops.nonzero
-    trace = ops.trace
-    flatten = ops.flatten
-    unflatten = ops.unflatten
-    transpose = ops.transpose
-    t = ops.t
-    movedim = ops.movedim
-    swapaxes = ops.swapaxes
-    squeeze = ops.squeeze
-    unsqueeze = ops.unsqueeze
-    broadcast_to = ops.broadcast_to
-    split = ops.split
-    chunk = ops.chunk
-    unbind = ops.unbind
-    narrow = ops.narrow
-    select = ops.select
-    roll = ops.roll
-    repeat_interleave = ops.repeat_interleave
-    tril = ops.tril
-    triu = ops.triu
-    diag = ops.diag
-    diagonal = ops.diagonal
-    clone = ops.clone
-    contiguous = ops.contiguous
-    matmul = ops.matmul
-    bmm = ops.bmm
-    mm = ops.mm
-    mv = ops.mv
-    dot = ops.dot
-    outer = ops.outer
-    index_select = ops.index_select
-    index_add = ops.index_add
-    gather = ops.gather
-    scatter = ops.scatter
-    scatter_add = ops.scatter_add
-    take_along_dim = ops.take_along_dim
-    relu = ops.relu
-    sigmoid = ops.sigmoid
-    softmax = ops.softmax
-    log_softmax = ops.log_softmax
-    prelu = ops.prelu
-    hardshrink = ops.hardshrink
-
-
-def _sizes(given: tuple[Any, ...]) -> Any:
-    return given[0] if len(given) == 1 and isinstance(given[0], (tuple, list)) else given
-
-
-def _truths(sign: str, x: Tensor) -> Tensor:
-    if x.data.dtype.kind != "b":
-        raise DtypeError(f"{sign}: offered for truth values only, the tensor is {x.dtype}")
-    return x
 
 
 def _writable(data: Any) -> None:

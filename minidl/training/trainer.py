@@ -345,7 +345,7 @@ class Trainer(Evaluator):
         """Save if the state is whole; say what there is."""
         text = f"interrupted after {self._place()}"
         if self.checkpoint is None:
-            return f"{text}; nothing was saved, for there is no checkpoint="
+            return f"{text}; nothing was saved, for no checkpoint was asked for"
         if self._whole:
             self._save()
         latest = self.checkpoint.latest()

@@ -182,12 +182,31 @@ def test_a_resumed_run_ends_as_an_undisturbed_one(cnn):
         np.testing.assert_array_equal(x.numpy(), y.numpy())
 
 
-def test_a_checkpoint_of_other_options_is_refused(cnn):
+def test_a_checkpoint_of_other_options_is_refused_and_nothing_is_lost(cnn):
     cnn.main(["--epochs", "1", "--out", "out", "--quiet"])
-    assert Path("out", "results.json").exists()
+    before = results(), log()
     with pytest.raises(FormatError, match="a run with seed 0"):
         cnn.main(["--epochs", "2", "--out", "out", "--seed", "1", "--resume", "--quiet"])
-    assert not Path("out", "results.json").exists()  # no figures of the run before
+    assert (results(), log()) == before
+
+
+def test_a_run_that_began_leaves_no_figures_of_the_one_before(cnn, monkeypatch):
+    cnn.main(["--epochs", "1", "--out", "out", "--quiet"])
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cnn, "picture", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        cnn.main(["--epochs", "1", "--out", "out", "--seed", "1", "--quiet"])
+    assert not Path("out", "results.json").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_named(cnn):
+    Path("file").write_text("")
+    with pytest.raises(OSError, match="--out: cannot write file: File exists; .*choose another"):
+        cnn.main(["--out", "file"])
+    assert Path("file").is_file()
 
 
 def test_checkpoint_folder_of_ones_own(cnn):

@@ -191,7 +191,7 @@ def test_ctrl_c_without_a_checkpoint_says_that_nothing_was_saved(
     with pytest.raises(KeyboardInterrupt):
         trainer.fit(run.arrays(), 1)
     assert capsys.readouterr().out == (
-        "interrupted after batch 2 of epoch 1; nothing was saved, for there is no checkpoint=\n"
+        "interrupted after batch 2 of epoch 1; nothing was saved, for no checkpoint was asked for\n"
     )
 
 
