@@ -14,6 +14,7 @@ from minidl.random import initial_seed, manual_seed
 from minidl.serialization import load, read_metadata, save
 from minidl.tape import backward, grad
 from minidl.tensor import Tensor
+from minidl_kernels.cpu.threads import get_num_threads, set_num_threads
 
 from minidl import data, metrics, nn, optim, training  # isort: skip (they stand on the above)
 from minidl.nn.config import load_model, save_model  # isort: skip
@@ -30,6 +31,7 @@ __all__ = [
     "bool",
     "data",
     "device",
+    "get_num_threads",
     "grad",
     "initial_seed",
     "load",
@@ -41,6 +43,7 @@ __all__ = [
     "read_metadata",
     "save",
     "save_model",
+    "set_num_threads",
     "training",
 ]
 __all__ += autograd.__all__

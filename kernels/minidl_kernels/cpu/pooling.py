@@ -8,8 +8,8 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
+from minidl_kernels.cpu.compiling import compiled, helper
 from minidl_kernels.generic import pooling as generic
 from minidl_kernels.generic.arrays import channels_first, channels_last
 
@@ -41,7 +41,7 @@ def max_pool(
     return channels_first(best), channels_first(index)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _max_pool(
     x: Any, best: Any, index: Any, size: Any, stride: Any, padding: Any, dilation: Any
 ) -> None:
@@ -67,7 +67,7 @@ def _max_pool(
                             places[m] = place if wins else places[m]
 
 
-@njit(cache=True, nogil=True)
+@helper
 def _first(start: int, places: int, step: int) -> int:
     """The first place of a window that is not before the input, at most the last place there is."""
     if start < 0:
@@ -87,7 +87,7 @@ def max_pool_input(g: Any, index: Any, shape: Ints) -> Any:
     return channels_first(gx)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _scatter(g: Any, index: Any, gx: Any) -> None:
     for n in range(g.shape[0]):
         for p in range(g.shape[1]):

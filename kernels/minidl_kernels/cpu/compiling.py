@@ -1,0 +1,148 @@
+"""How a kernel is compiled: by Numba at its first call, and kept on disk for the next process.
+
+    @compiled                        a loop on one thread
+    @compiled(parallel=True)         the same with `prange`: two forms, on all threads and on one
+    @helper                          a part of kernels, compiled into each and not by itself
+
+The cache is Numba's: NUMBA_CACHE_DIR, else beside the source, else the user's cache folder. Where
+none can be written to, a kernel is compiled in each process anew: slower, and never wrong. Numba
+looks whether the file of a kernel has changed, but not the files of its helpers; so the name under
+which it is kept has a mark of those.
+"""
+
+import functools
+import hashlib
+import logging
+import sys
+import types
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, overload
+
+import numba
+from numba.core import event
+
+from minidl_kernels.cpu import threads
+
+__all__ = ["Kernel", "compiled", "helper"]
+
+# Sums keep their order, and NaN and infinity what they mean: no fastmath unless a kernel asks.
+_OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+
+
+class Kernel:
+    """A compiled function: call it, and it runs on as many threads as `set_num_threads` allows.
+
+    serial : its form on one thread, a function of the same arguments
+    """
+
+    def __init__(self, function: Callable[..., Any], parallel: bool, **options: Any) -> None:
+        functools.update_wrapper(self, function)
+        self.serial = _Form(function, "one_thread", **options)
+        self._parallel = _Form(function, "threads", parallel=True, **options) if parallel else None
+
+    def __call__(self, *args: Any) -> Any:
+        """Run on all threads, or serially where there is one."""
+        if self._parallel is None or threads.count == 1:
+            return self.serial(*args)
+        if threads.here.count != threads.count:
+            threads.enter()
+        if threads.lock is None:
+            return self._parallel(*args)
+        with threads.lock:
+            return self._parallel(*args)
+
+    def sized(self, elements: int, *args: Any) -> Any:
+        """Run on one thread if there are few elements, for which a launch would not pay."""
+        return self.serial(*args) if elements < threads.SMALL else self(*args)
+
+
+class _Form:
+    """One compiled form of a function, cached on disk where that is possible."""
+
+    __slots__ = ("_function", "_options", "run")
+
+    def __init__(self, function: Callable[..., Any], form: str, **options: Any) -> None:
+        code, names = function.__code__, function.__globals__
+        self._function = types.FunctionType(
+            code, names, function.__name__, function.__defaults__, function.__closure__
+        )
+        self._function.__module__ = function.__module__
+        self._function.__qualname__ = f"{function.__qualname__}.{form}.{_mark(function.__module__)}"
+        self._options = _OPTIONS | options
+        try:
+            self.run = numba.njit(cache=True, **self._options)(self._function)
+        except RuntimeError:  # there is no folder for the cache
+            self.run = numba.njit(**self._options)(self._function)
+
+    def __call__(self, *args: Any) -> Any:
+        try:
+            return self.run(*args)
+        except OSError:  # the disk is full, or the folder has gone
+            self.run = numba.njit(**self._options)(self._function)
+            return self.run(*args)
+
+
+@overload
+def compiled(function: Callable[..., Any]) -> Kernel: ...
+@overload
+def compiled(*, parallel: bool = False, **options: Any) -> Callable[..., Kernel]: ...
+def compiled(
+    function: Callable[..., Any] | None = None, *, parallel: bool = False, **options: Any
+) -> Any:
+    """Make a kernel of a function; further options are Numba's."""
+    if function is None:
+        return lambda function: Kernel(function, parallel, **options)
+    return Kernel(function, parallel, **options)
+
+
+def helper(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Make a function that kernels may call."""
+    return numba.njit(**_OPTIONS | options)(function)
+
+
+@functools.cache
+def _mark(module: str) -> str:
+    """Some letters that change with the files that a module of this package takes helpers from."""
+    package = __name__.rpartition(".")[0]
+    found, stack = {module}, [module]
+    while stack:
+        for value in tuple(vars(sys.modules[stack.pop()]).values()):
+            home = value.__name__ if isinstance(value, types.ModuleType) else _home(value)
+            if home.startswith(f"{package}.") and home not in found:
+                found.add(home)
+                stack.append(home)
+    digest = hashlib.sha256()
+    for name in sorted(found - {module}):
+        digest.update(Path(str(sys.modules[name].__file__)).read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def _home(value: Any) -> str:
+    """The module in which a function or a class was written, or ""."""
+    home = getattr(value, "__module__", None)
+    return home if isinstance(home, str) else ""
+
+
+class _Says(event.Listener):
+    """Says once in a process that kernels are being compiled: on a terminal, else in the log."""
+
+    def __init__(self) -> None:
+        self.said = False
+
+    def on_start(self, event: Any) -> None:
+        """A function is about to be compiled; ours come from this package."""
+        function = event.data["dispatcher"].py_func
+        if self.said or not function.__module__.startswith("minidl_kernels."):
+            return
+        self.said = True
+        text = "compiling kernels for this machine, once (python -m minidl warmup does it ahead)"
+        logging.getLogger("minidl").info(text)
+        if sys.stderr is not None and sys.stderr.isatty():
+            print(f"minidl: {text}", file=sys.stderr, flush=True)
+
+    def on_end(self, event: Any) -> None:
+        """Nothing is said of the end."""
+
+
+event.register("numba:compile", _Says())
