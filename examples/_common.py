@@ -16,10 +16,10 @@ import platform
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 
 import minidl
@@ -152,7 +152,7 @@ def curves(history: History, path: Path) -> None:
 def leave(options: argparse.Namespace, figures: dict[str, Any], seconds: float) -> None:
     """Write results.json: the figures, and all that is needed to get them again."""
     versions = {"minidl": minidl.__version__, "python": platform.python_version()}
-    versions |= {"numpy": np.__version__, "numba": numba.__version__}
+    versions |= {"numpy": np.__version__, "numba": metadata.version("numba")}
     if options.device == "cuda":
         import cupy
 

@@ -1,6 +1,7 @@
 """minidl: a neural-network engine to read in an evening and to use in earnest."""
 
 import importlib
+from typing import TYPE_CHECKING
 
 from minidl import autograd, creation, dtypes, ops
 from minidl.autograd import *
@@ -16,7 +17,7 @@ from minidl.tape import backward, grad
 from minidl.tensor import Tensor
 from minidl_kernels.cpu.threads import get_num_threads, set_num_threads
 
-from minidl import data, metrics, nn, optim, training  # isort: skip (they stand on the above)
+from minidl import nn, optim  # isort: skip (they stand on the above)
 from minidl.nn.config import load_model, save_model  # isort: skip
 
 __version__ = "0.1.0"
@@ -52,8 +53,19 @@ __all__ += dtypes.__all__
 __all__ += ops.__all__
 
 
+_LATER = ("data", "keras", "metrics", "testing", "training")  # loaded when they are first asked for
+
+if TYPE_CHECKING:
+    from minidl import data, metrics, training
+    from minidl import keras as keras
+    from minidl import testing as testing
+
+
 def __getattr__(name: str) -> object:
-    """Load `minidl.keras` and `minidl.testing` when first asked for: `tf.keras.Sequential`."""
-    if name not in ("keras", "testing"):
+    if name not in _LATER:
         raise AttributeError(f"module 'minidl' has no attribute {name!r}")
     return importlib.import_module(f"minidl.{name}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LATER})

@@ -3,14 +3,15 @@
 import os
 import platform
 import warnings
+from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-import numba
 import numpy as np
 
 from minidl import random
 from minidl.data import DataLoader
 from minidl.errors import FormatError
+from minidl_kernels.cpu.threads import get_num_threads
 
 if TYPE_CHECKING:
     from minidl.training.trainer import Trainer
@@ -137,13 +138,13 @@ def environment(trainer: "Trainer") -> dict[str, Any]:
     found = {
         "minidl": __version__,
         "numpy": np.__version__,
-        "numba": numba.__version__,
+        "numba": metadata.version("numba"),
         "python": platform.python_version(),
         "device": str(next((p.device for p in trainer.model.parameters()), "cpu")),
         "machine": platform.machine(),
         "CPU features": _cpu_features(),
         "number of CPUs": _cpus(),
-        "numba threads": numba.get_num_threads(),
+        "threads": get_num_threads(),
     }
     names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
     return found | {name: os.environ.get(name) for name in names}
