@@ -15,11 +15,11 @@ from typing import Any
 
 import numpy as np
 
-from minidl.testing import differences, report
+from minidl.testing import differences, report, ties
 from minidl.testing.differences import SAFETY, Line, Probe, Slopes
 from minidl.testing.points import Array, copy_as_laid, parted, random_weights, silent
 from minidl.testing.report import Check, GradientError, Report
-from minidl.testing.subjects import Level, Subject, check_gradient, subject_of
+from minidl.testing.subjects import IN_PLACE, Level, Subject, check_gradient, subject_of
 
 EVERY = 200  # elements: an argument of more is tried along random directions
 DIRECTIONS = 5
@@ -114,7 +114,7 @@ class Run:
             if not np.array_equal(before, after, equal_nan=True):
                 raise self.failure(
                     f"the function changes its argument {name!r}; it must leave it as it came",
-                    problem="changes its inputs", argument=name,
+                    problem="changes its inputs", argument=name, cause=IN_PLACE,
                 )  # fmt: skip
         first = [y.copy() for y in first]
         for k, y in enumerate(first):
@@ -193,6 +193,14 @@ class Run:
         bad = [c for c in compared if c.wrong.any()]
         if bad:
             raise self._wrong(bad[0], compared, level, probe, weights)
+        if tie := ties.look(compared, probe, weights):
+            raise self.failure(
+                f"{tie.count} elements of {tie.argument} have a kink; moved together, the "
+                f"derivative of order {order} is wrong",
+                argument=tie.argument, order=order, analytic=tie.analytic, numeric=tie.numeric,
+                cause="a tie: each of the equal elements is given the whole gradient, where it is "
+                "to be shared among them or given to one",
+            )  # fmt: skip
         if order == 1 and all(g is None for row in pulled for g in row):
             raise self.failure(
                 "no output depends on an argument by a gradient path, and differences are zero, "

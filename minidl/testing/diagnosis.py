@@ -2,19 +2,11 @@
 
 from typing import Any
 
-import numpy as np
+from minidl.testing.evidence import gather
+from minidl.testing.rules import explain
 
 
 def cause(c: Any, compared: Any, level: Any, probe: Any, weights: Any) -> str:
-    """Return the first cause that fits, or an empty text."""
-    a, n = c.analytic, c.slopes.value
-    if np.isnan(a).any():
-        return "NaN: a mask by multiplication (0 * inf)? use where"
-    if not a.any():
-        return "no gradient path: the derivative is forgotten, or detached"
-    big = np.abs(n) > 1e-6 * np.abs(n).max()
-    if big.any():
-        ratio = a[big] / n[big]
-        if np.ptp(ratio) < 1e-6 * abs(ratio).max():
-            return f"a constant factor {ratio.flat[0]:.6g}"
-    return ""
+    """Return the first cause that fits, or an empty text; `c` is the argument that is reported."""
+    wrong = [c, *(other for other in compared if other is not c and other.wrong.any())]
+    return explain([gather(w, compared, level, probe, weights) for w in wrong])

@@ -20,6 +20,8 @@ from minidl.testing.report import GradientError
 
 # ---- subjects -----------------------------------------------------------------------------------
 
+IN_PLACE = "an operation in place (`x -= …`, `out=`) writes into memory that belongs to the caller"
+
 
 class Subject:
     """A function with the arguments at which it is checked.
@@ -165,7 +167,18 @@ class NumpySubject(Subject):
             )
         full = self._full(points)
         self.values(0, points)
+        names = [f"g[{k}]" for k in range(len(us))] if self._many else ["g"]
+        before = [np.array(a) for a in (*us, *points)]
         result = self.gradient(tuple(us) if self._many else us[0], *full)
+        for name, was, a in zip([*names, *self.names], before, (*us, *points), strict=True):
+            if not np.array_equal(was, a, equal_nan=True):
+                raise GradientError(
+                    self.name,
+                    f"the gradient changes {name!r}, which it was given; others may need it yet",
+                    problem="changes its inputs",
+                    argument=name,
+                    cause=IN_PLACE,
+                )
         found = list(result) if isinstance(result, (tuple, list)) else [result]
         if len(found) == len(self.inputs):
             found = [found[i] for i in self.places]
