@@ -217,12 +217,20 @@ def _from_source(fn: Any) -> tuple[str, str] | None:
 
 
 def written(x: Any) -> str | None:
-    """Python that makes an argument again, with every digit; None where it is too large."""
-    if isinstance(x, (bool, int, float, str)) or x is None:
+    """Python that makes an argument again, with every digit; None where it is too large.
+
+    >>> written((np.array([1.0, 0.1]), slice(1, None), "sum"))
+    "(np.array([1.0, 0.1]), slice(1, None, None), 'sum')"
+    """
+    if isinstance(x, (bool, int, float, str, slice)) or x is None or x is Ellipsis:
         return repr(x)
-    if isinstance(x, (list, tuple)) and all(isinstance(v, (bool, int, float, str)) for v in x):
-        return repr(x)
-    data = getattr(x, "data", x)
+    if isinstance(x, (list, tuple)):
+        parts = [text for text in map(written, x) if text is not None]
+        if len(parts) < len(x):
+            return None
+        inside = ", ".join(parts)
+        return f"[{inside}]" if isinstance(x, list) else f"({inside}{',' * (len(x) == 1)})"
+    data = x if isinstance(x, np.ndarray) else getattr(x, "data", x)
     if not isinstance(data, np.ndarray):
         if not hasattr(x, "detach"):
             return None
