@@ -62,6 +62,12 @@ def gelu(x: Tensor, approximate: bool = False) -> Tensor:
     return ops.gelu(x, approximate="tanh" if approximate else "none")
 
 
+def name_of(value: Any) -> Any:
+    """Return the name of an activation of this module; anything else as it is."""
+    names = (name for name in __all__ if name != "get" and globals()[name] is value)
+    return next(names, value)
+
+
 def get(identifier: Any) -> Callable[[Tensor], Tensor]:
     """Return the activation of a name; a function itself; `linear` for None.
 

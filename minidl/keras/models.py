@@ -62,8 +62,11 @@ class Model(Fitting):
         self.load_state_dict(load(filepath))
 
     def save(self, filepath: Any, **options: Any) -> NoReturn:
-        """Not offered: `save_weights` keeps the weights, the script makes the model."""
-        raise NotImplementedError("save: whole models are not offered; use save_weights")
+        """Not offered in Keras's formats; `minidl.save_model` writes a folder."""
+        raise NotImplementedError(
+            "save: Keras's formats of whole models are not offered; use save_weights, or "
+            "minidl.save_model(model, folder), which minidl.load_model reads"
+        )
 
     def summary(
         self,

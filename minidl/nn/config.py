@@ -1,8 +1,9 @@
 """A model as a folder: config.json, which says how it is built, and its weights. Data, never code.
 
-A layer is its class's name and the options of its constructor, read back from its attributes; a
-container is its class's name and what it holds. `load_model` builds the same again and loads the
-weights, so it needs nothing of the script that made the model.
+A layer is its class's name and the options of its constructor, read back from its attributes or
+said by its `config_options`; a container is its class's name and what it holds. A model whose
+weights are made for a shape (Keras's) is built for that one, its `built_shape`. `load_model` builds
+the same again and loads the weights, so it needs nothing of the script that made the model.
 """
 
 import hashlib
@@ -143,6 +144,7 @@ def _description(model: Module) -> dict[str, Any]:
         "tied": tied,
         "frozen": [name for name, p in model.named_parameters() if not p.requires_grad],
         "training": model.training,
+        "built_shape": _option(getattr(model, "built_shape", None), "built_shape", "", "", seen),
     }
 
 
@@ -160,6 +162,10 @@ def _described(module: Module, path: str, seen: dict[int, str]) -> dict[str, Any
         parts = {name: _described(m, f"{path}.{name}".lstrip("."), seen) for name, m in entries}
         return {"class": kind, "modules": parts}
     options = {}
+    if hasattr(module, "config_options"):
+        for name, value in module.config_options().items():
+            options[name] = _option(value, f"{path or 'the model'}: {name}", path, name, seen)
+        return {"class": kind, "options": options}
     for name, parameter in inspect.signature(type(module)).parameters.items():
         if name in _LEFT_OUT or not hasattr(module, name):
             continue
@@ -219,7 +225,12 @@ def _built(config: dict[str, Any]) -> Module:
     """The model of a description. Its first weights are drawn, but no stream is moved by it."""
     streams = random.get_state()
     try:
-        model = _module(config["model"], "", {})
+        model: Any = _module(config["model"], "", {})
+        shape = _value(config.get("built_shape"), "built_shape", {})
+        if shape is not None:
+            if not all(n is None or isinstance(n, int) for n in shape):
+                raise ValueError(f"built_shape is {shape!r:.60}, which is no shape")
+            model.ensure_built(tuple(shape))
     finally:
         random.set_state(streams)
     for name, source in config["tied"].items():

@@ -79,7 +79,7 @@ def _stray_labels(
     if counted.min() == 1 and counted.max() == classes:
         mend = "if labels begin at 1, subtract 1"
     else:
-        mend = f"mark what is not to count with ignore_index ({ignore_index})"
+        mend = "correct them, or give the model more outputs"
     return LabelError(
         f"{name}: target holds {', '.join(listed)}{more}, but the input has {classes} classes (0 "
         f"to {classes - 1}); {len(places)} of {target.size} labels are no class; {mend}",

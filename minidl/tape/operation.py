@@ -140,6 +140,12 @@ class Op:
     def __repr__(self) -> str:
         return f"<op {self.name}>"
 
+    def __copy__(self) -> "Op":
+        return self  # one of its kind, as a function is: layers ask `activation is ops.tanh`
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "Op":
+        return self
+
     def __get__(self, instance: Any, owner: type | None = None) -> Callable[..., Any]:
         return self if instance is None else _Method(self, instance)
 

@@ -188,3 +188,10 @@ def test_a_mask_goes_through_a_model_in_a_model_and_reaches_the_loss() -> None:
     assert model(True).evaluate(x, wrong) == model(True).evaluate(x, x % 2)
     wrong[0, 2] = 0
     assert model(True).evaluate(x, wrong) != model(True).evaluate(x, x % 2)
+
+
+def test_both_directions_run_on_the_op_for_whole_sequences() -> None:
+    for layer in (L.LSTM(2), L.GRU(2), L.SimpleRNN(2)):
+        both = L.Bidirectional(layer)
+        assert both.forward_layer._is_usual()
+        assert both.backward_layer._is_usual()

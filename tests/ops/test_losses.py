@@ -243,7 +243,7 @@ def test_wrong_labels_are_named_with_their_places(loss: Any) -> None:
     error = wrong_labels(loss, 3, [0, 12, 2, -1, -100])  # -100: ignore_index, which is no mistake
     assert str(error) == (
         f"{loss.__name__}: target holds class 12 at 1, class -1 at 3, but the input has 3 classes "
-        "(0 to 2); 2 of 5 labels are no class; mark what is not to count with ignore_index (-100)"
+        "(0 to 2); 2 of 5 labels are no class; correct them, or give the model more outputs"
     )
     assert error.where.tolist() == [False, True, False, True, False]
 

@@ -1,5 +1,6 @@
 """Operations of every kind: several outputs, kept values, joint derivatives, definitions."""
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -117,3 +118,8 @@ def test_variadic_ops() -> None:
     for call in (lambda: weighted(x, x.detach(), y), lambda: weighted([x, x.detach(), y])):
         gx, gy = minidl.grad(call(), [x, y])
         assert (gx.item(), gy.item()) == (1.0, 3.0)
+
+
+def test_an_operation_is_not_copied() -> None:
+    assert copy.copy(ops.tanh) is ops.tanh
+    assert copy.deepcopy([ops.tanh, ops.cross_entropy]) == [ops.tanh, ops.cross_entropy]

@@ -1,5 +1,6 @@
 """Layer: what Keras's layers share. Its weights lie in Keras's layout and are made by `build`."""
 
+import inspect
 import re
 import warnings
 from collections import Counter
@@ -12,7 +13,7 @@ from minidl.conversion import as_array
 from minidl.device import device_of, to_device, to_host
 from minidl.dtypes import get_default_dtype
 from minidl.errors import ShapeError
-from minidl.keras import initializers
+from minidl.keras import activations, initializers
 from minidl.nn.module import Module, Parameter, not_offered
 from minidl.tape import TensorBase, tie, touch
 from minidl.tensor import Tensor
@@ -70,6 +71,7 @@ class Layer(Module):
         self.name = auto_name(who) if name is None else name
         self.training = False
         self.built = False
+        self.built_shape: Shape | None = None  # for which `ensure_built` made the weights
         self._trainable = trainable
         self._sizes: dict[int, int] = {}  # what build has fixed of the input's axes
         self.given_shape: Shape | None = None
@@ -193,6 +195,22 @@ class Layer(Module):
             )
         return sum(w.numel() for w in self.weights)
 
+    def config_options(self) -> dict[str, Any]:
+        """Return the options with which the constructor makes this layer again, for `save_model`.
+
+        They are read from the attributes of their names. How weights begin is left out, for they
+        are loaded; so are options of which one value alone is offered.
+        """
+        found: dict[str, Any] = {"name": self.name, "trainable": self._trainable}
+        if self.given_shape is not None:
+            found["batch_input_shape"] = self.given_shape
+        for kind in type(self).__mro__[: type(self).__mro__.index(Layer)]:
+            own = vars(kind).get("__init__")
+            for name in inspect.signature(own).parameters if own else ():
+                if name != "self" and not name.endswith("_initializer") and hasattr(self, name):
+                    found.setdefault(name, activations.name_of(getattr(self, name)))
+        return found
+
     # ---- running --------------------------------------------------------------------------------
 
     def ensure_built(self, input_shape: Shape) -> None:
@@ -200,7 +218,7 @@ class Layer(Module):
         if not self.built:
             self._check(input_shape)
             self.build(input_shape)
-            self.built = True
+            self.built, self.built_shape = True, tuple(input_shape)
 
     def forward(self, x: Any, training: bool | None = None, mask: Any = None) -> Tensor:
         """Run the layer on a tensor or array; it is built if it was not.

@@ -109,6 +109,7 @@ class LayerNormalization(Layer):
         **options: Any,
     ) -> None:
         super().__init__(**options)
+        self.axis = axis
         self.axes = tuple(axis) if isinstance(axis, Sequence) else (axis,)
         self.epsilon, self.center, self.scale = epsilon, center, scale
         self.beta_initializer, self.gamma_initializer = beta_initializer, gamma_initializer

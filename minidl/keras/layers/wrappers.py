@@ -61,6 +61,10 @@ class Bidirectional(Layer):
         for one in (self.forward_layer, self.backward_layer):
             one.zero_output_for_mask = True
 
+    def config_options(self) -> dict[str, Any]:
+        """As of other layers; the first layer is the option `layer`."""
+        return {"layer": self.forward_layer} | super().config_options()
+
     def build(self, input_shape: Shape) -> None:
         """Build both layers."""
         self.forward_layer.ensure_built(input_shape)
