@@ -223,8 +223,7 @@ class Run:
                 f"{tie.count} elements of {tie.argument} have a kink; moved together, the "
                 f"derivative of order {order} is wrong",
                 argument=tie.argument, order=order, analytic=tie.analytic, numeric=tie.numeric,
-                cause="a tie: each of the equal elements is given the whole gradient, where it is "
-                "to be shared among them or given to one",
+                cause=tie.cause,
             )  # fmt: skip
 
     def pulled(self, level: Level, probe: Probe, w: Array) -> list[Array | None]:

@@ -27,6 +27,15 @@ class Tie:
     analytic: float
     numeric: float
 
+    @property
+    def cause(self) -> str:
+        """What is likely wrong."""
+        times = "less" if abs(self.analytic) < abs(self.numeric) else "more"
+        return (
+            f"a tie: the equal elements together are given {times} than the gradient; it is to be "
+            "shared among them, or given to one of them"
+        )
+
 
 def look(compared: Sequence[Any], probe: Probe, weights: Array) -> Tie | None:
     """Return the tie at which the gradient is wrong; None if there is none.
