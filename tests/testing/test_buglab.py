@@ -167,6 +167,15 @@ def test_list_of_a_level(run) -> None:
     assert "bias " not in text
 
 
+def test_the_page_has_all_of_them(run) -> None:
+    """If not: replace the table in docs/buglab.md by what this command prints."""
+    page = (ROOT / "docs" / "buglab.md").read_text("utf-8")
+    table = run("list", "--markdown")[1]
+    assert len(table.splitlines()) == len(LIBRARY) + 2
+    assert page.endswith(table)
+    assert page.count(f"{len(LIBRARY)} wrong derivatives") == 1
+
+
 def test_show_and_hide_the_cause(run) -> None:
     status, text, _ = run("show", "cumsum")
     assert status == 0
