@@ -207,7 +207,7 @@ class Run:
             for c in compared:
                 self.judge(c, probe, weights, level)
             self.raise_if_wrong(compared, level, probe, weights)
-            self._ties(compared, probe, weights, order)
+            self._ties(compared, level, probe, weights)
         if order == 1 and all(g is None for row in pulled for g in row):
             raise self.failure(
                 "no output depends on an argument by a gradient path, and differences are zero, "
@@ -216,14 +216,14 @@ class Run:
             )
         return [row_of(c, order) for c in compared]
 
-    def _ties(self, compared: list[Compared], probe: Probe, weights: Array, order: int) -> None:
+    def _ties(self, compared: list[Compared], level: Level, probe: Probe, weights: Array) -> None:
         """Raise where elements with a kink are right one by one and wrong when moved together."""
-        if tie := ties.look(compared, probe, weights):
+        if tie := ties.look(compared, level, probe, weights):
             raise self.failure(
                 f"{tie.count} elements of {tie.argument} have a kink; moved together, the "
-                f"derivative of order {order} is wrong",
-                argument=tie.argument, order=order, analytic=tie.analytic, numeric=tie.numeric,
-                cause=tie.cause,
+                f"derivative of order {level.order} is wrong",
+                argument=tie.argument, order=level.order,
+                analytic=tie.analytic, numeric=tie.numeric, cause=tie.cause,
             )  # fmt: skip
 
     def pulled(self, level: Level, probe: Probe, w: Array) -> list[Array | None]:
