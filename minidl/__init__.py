@@ -64,13 +64,16 @@ if TYPE_CHECKING:
     from minidl import data, metrics, training
     from minidl import keras as keras
     from minidl import testing as testing
+    from minidl.cards import card as card
 
 
 def __getattr__(name: str) -> object:
+    if name == "card":
+        return importlib.import_module("minidl.cards").card
     if name not in _LATER:
         raise AttributeError(f"module 'minidl' has no attribute {name!r}")
     return importlib.import_module(f"minidl.{name}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, "card"})
