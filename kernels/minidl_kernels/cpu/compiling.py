@@ -24,7 +24,7 @@ from numba.core import event
 
 from minidl_kernels.cpu import threads
 
-__all__ = ["Kernel", "compiled", "helper"]
+__all__ = ["Kernel", "compiled", "helper", "named"]
 
 # Sums keep their order, and NaN and infinity what they mean: no fastmath unless a kernel asks.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -63,12 +63,7 @@ class _Form:
     __slots__ = ("_function", "_options", "run")
 
     def __init__(self, function: Callable[..., Any], form: str, **options: Any) -> None:
-        code, names = function.__code__, function.__globals__
-        self._function = types.FunctionType(
-            code, names, function.__name__, function.__defaults__, function.__closure__
-        )
-        self._function.__module__ = function.__module__
-        self._function.__qualname__ = f"{function.__qualname__}.{form}.{_mark(function.__module__)}"
+        self._function = named(function, form)
         self._options = _OPTIONS | options
         try:
             self.run = numba.njit(cache=True, **self._options)(self._function)
@@ -99,6 +94,17 @@ def compiled(
 def helper(function: Callable[..., Any] | None = None, **options: Any) -> Any:
     """Make a function that kernels may call."""
     return numba.njit(**_OPTIONS | options)(function)
+
+
+def named(function: Callable[..., Any], form: str) -> Any:
+    """A copy of a function whose name, under which it is cached, tells its form and its helpers."""
+    code, names = function.__code__, function.__globals__
+    copy = types.FunctionType(
+        code, names, function.__name__, function.__defaults__, function.__closure__
+    )
+    copy.__module__ = function.__module__
+    copy.__qualname__ = f"{function.__qualname__}.{form}.{_mark(function.__module__)}"
+    return copy
 
 
 @functools.cache

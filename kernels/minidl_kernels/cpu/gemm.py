@@ -8,9 +8,10 @@ never wait for memory (measured: 116 GFLOP/s on one core at 3.7 GHz, of 118 ther
 
 from typing import Any
 
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 
+from minidl_kernels.cpu.compiling import helper
 from minidl_kernels.cpu.emit import (
     address,
     alignment,
@@ -124,7 +125,7 @@ def _tile(
     return sig, generate
 
 
-@njit
+@helper
 def gemm_tile(
     rows: Any,
     a: Any,
@@ -178,7 +179,7 @@ def gemm_tile(
             _tile(1, 1, a, i, am, ak, at, b, b0, bk, bt, steps, depth, c, j, cm, width, add)
 
 
-@njit(cache=True)
+@helper
 def gemm_rows(
     m: Any,
     a: Any,
@@ -212,7 +213,7 @@ def gemm_rows(
         done += rows
 
 
-@njit(cache=True)
+@helper
 def pack(b: Any, b0: Any, bk: Any, k: Any, n: Any, panels: Any, p0: Any) -> None:
     """The right side of a product as panels of 16 columns: (K, N) -> (N / 16, K, 16).
 
@@ -235,7 +236,7 @@ def pack(b: Any, b0: Any, bk: Any, k: Any, n: Any, panels: Any, p0: Any) -> None
                     panels[start + i * TILE_COLUMNS + j] = 0
 
 
-@njit(cache=True)
+@helper
 def pack_transposed(b: Any, b0: Any, bn: Any, k: Any, n: Any, panels: Any, p0: Any) -> None:
     """`pack` for a right side that lies transposed: b[b0 + j * bn + i] is row i, column j."""
     for first in range(0, n, LANES):

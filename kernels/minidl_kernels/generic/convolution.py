@@ -35,10 +35,28 @@ DEVICE_CHUNK = 256 << 20
 FEW = 4  # channels
 
 
-def conv(x: Any, w: Any, stride: Ints, padding: Pairs, dilation: Ints, groups: int) -> Any:
+def conv(
+    x: Any,
+    w: Any,
+    stride: Ints,
+    padding: Pairs,
+    dilation: Ints,
+    groups: int,
+    bias: Any = None,
+    activation: str | None = None,
+) -> Any:
     """Convolution: x (N, C, *S), w (O, C / groups, *K) -> (N, O, *P), channels-last in memory."""
+    y = _conv(x, w, stride, padding, dilation, groups)
+    if bias is not None:
+        y += bias.reshape(-1, *[1] * len(stride))
+    if activation == "relu":
+        y = array_module(y).maximum(y, 0, out=y)
+    return y
+
+
+def _conv(x: Any, w: Any, stride: Ints, padding: Pairs, dilation: Ints, groups: int) -> Any:
     xp, (n, c, *spatial), (o, _, *kernel) = array_module(x), x.shape, w.shape
-    out = _output_sizes(spatial, kernel, stride, padding, dilation)
+    out = output_sizes(spatial, kernel, stride, padding, dilation)
     if groups == c > 1:
         return _depthwise(x, w, out, stride, padding, dilation)
     y = xp.empty((n, *out, o), wide(x.dtype))
@@ -89,7 +107,7 @@ def conv_weight(
 def unfold(x: Any, size: Ints, stride: Ints, padding: Pairs, dilation: Ints) -> Any:
     """The windows of x as columns: x (N, C, *S) -> (N, C * prod(size), L)."""
     n, c, *spatial = x.shape
-    out = _output_sizes(spatial, size, stride, padding, dilation)
+    out = output_sizes(spatial, size, stride, padding, dilation)
     cols = array_module(x).zeros((n, c, *size, *out), x.dtype)
     x = channels_last(x)
     for k, outputs, inputs in taps(spatial, out, size, stride, _before(padding), dilation):
@@ -100,7 +118,7 @@ def unfold(x: Any, size: Ints, stride: Ints, padding: Pairs, dilation: Ints) -> 
 def fold(cols: Any, shape: Ints, size: Ints, stride: Ints, padding: Pairs, dilation: Ints) -> Any:
     """The transpose of `unfold`: cols (N, C * prod(size), L) -> `shape` (N, C, *S)."""
     n, c, *spatial = shape
-    out = _output_sizes(spatial, size, stride, padding, dilation)
+    out = output_sizes(spatial, size, stride, padding, dilation)
     x = array_module(cols).zeros((n, *spatial, c), wide(cols.dtype))
     cols = cols.reshape(n, c, *size, *out)
     for k, outputs, inputs in taps(spatial, out, size, stride, _before(padding), dilation):
@@ -108,7 +126,7 @@ def fold(cols: Any, shape: Ints, size: Ints, stride: Ints, padding: Pairs, dilat
     return channels_first(x.astype(cols.dtype, copy=False))
 
 
-def _output_sizes(spatial: Any, kernel: Any, stride: Ints, padding: Pairs, dilation: Ints) -> Ints:
+def output_sizes(spatial: Any, kernel: Any, stride: Ints, padding: Pairs, dilation: Ints) -> Ints:
     return tuple(
         max(0, (s + before + after - d * (k - 1) - 1) // step + 1)
         for s, k, step, (before, after), d in zip(

@@ -25,7 +25,16 @@ Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
 
-def conv(x: Any, w: Any, stride: Ints, padding: Pairs, dilation: Ints, groups: int) -> Any:
+def conv(
+    x: Any,
+    w: Any,
+    stride: Ints,
+    padding: Pairs,
+    dilation: Ints,
+    groups: int,
+    bias: Any = None,
+    activation: str | None = None,
+) -> Any:
     """Convolution as neural networks use the word: the kernel is not flipped.
 
     x : (N, C, *S) with one to three spatial axes, w : (O, C / groups, *K) -> (N, O, *P)
@@ -35,11 +44,18 @@ def conv(x: Any, w: Any, stride: Ints, padding: Pairs, dilation: Ints, groups: i
 
     stride, dilation : an int per spatial axis; padding : a pair (before, after) per spatial axis
     groups : output channels of group i see the input channels of group i alone
+    bias : (O,), added to every output of its channel, or None
+    activation : "relu" puts zero in the place of what is then negative; NaN stays; or None
     """
     out = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     y, xs, ws = np.zeros((x.shape[0], w.shape[0], *out)), x.astype(float), w.astype(float)
     for at_y, at_w, at_x in _terms(x.shape, w.shape, stride, padding, dilation, groups):
         y[at_y] += ws[at_w] * xs[at_x]
+    if bias is not None:
+        for o in range(w.shape[0]):
+            y[:, o] += bias[o]
+    if activation == "relu":
+        y[y < 0] = 0
     return y.astype(x.dtype)
 
 

@@ -1,0 +1,233 @@
+"""Convolution of NumPy arrays: which kernel runs, and what it is told. Defined in `reference`.
+
+`minidl_kernels.plans` chooses by shape. Here the arguments are put into the numbers the compiled
+kernels take: one or two spatial axes are three with leading axes of one place, and any array that
+fills its memory without gaps is read where it is, through its strides.
+
+float64 and float16 are left to the array code in `generic`: they are for checking and for storage.
+"""
+
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+
+from minidl_kernels import plans
+from minidl_kernels.cpu import direct
+from minidl_kernels.cpu.launch import launch
+from minidl_kernels.cpu.memory import address, flat
+from minidl_kernels.generic import convolution as generic
+from minidl_kernels.generic.arrays import channels_first, channels_last
+
+__all__ = ["conv", "conv_input", "conv_weight"]
+
+Ints = tuple[int, ...]
+Pairs = tuple[tuple[int, int], ...]
+
+FEW = 1 << 17  # multiplications below which one thread is faster than the start of two
+STRIP = 1 << 16  # numbers in a strip: 256 kB, half of the cache that is a core's own
+TASKS = 16  # at least so many, where there is work: fixed, for the sums must not know the threads
+
+
+def conv(
+    x: Any,
+    w: Any,
+    stride: Ints,
+    padding: Pairs,
+    dilation: Ints,
+    groups: int,
+    bias: Any = None,
+    activation: str | None = None,
+) -> Any:
+    """Convolution, plus a bias (O,), then "relu": x (N, C, *S), w -> (N, O, *P), channels-last."""
+    n, c, *spatial = x.shape
+    o, _, *kernel = w.shape
+    out = generic.output_sizes(spatial, kernel, stride, padding, dilation)
+    algorithm = plans.choose(x.dtype, w.shape, groups)
+    if algorithm == "im2col" or 0 in (n, c, o, *out):
+        return generic.conv(x, w, stride, padding, dilation, groups, bias, activation)
+    y = np.empty((n, *out, o), x.dtype)
+    taps = np.arange(math.prod(kernel))
+    before = tuple(b for b, _ in padding)
+    shift = _shift(bias, activation, o)
+    relu = activation == "relu"
+    x = channels_last(x)
+    _direct(x, w, False, taps, kernel, stride, before, dilation, groups, y, shift, relu)
+    return channels_first(y)
+
+
+def _shift(bias: Any, activation: str | None, o: int) -> Any:
+    """The bias as kernels take it: zeros for none before an activation, None if nothing is done."""
+    if bias is not None:
+        return np.ascontiguousarray(bias, np.float32)
+    return np.zeros(o, np.float32) if activation else None
+
+
+def conv_input(
+    g: Any, w: Any, shape: Ints, stride: Ints, padding: Pairs, dilation: Ints, groups: int
+) -> Any:
+    """Gradient with respect to x: g (N, O, *P), w (O, C / groups, *K) -> `shape` (N, C, *S)."""
+    n, c, *spatial = shape
+    algorithm = plans.choose(g.dtype, w.shape, groups)
+    if algorithm == "im2col" or 0 in (n, c, *g.shape, *spatial):
+        return generic.conv_input(g, w, shape, stride, padding, dilation, groups)
+    kernel = w.shape[2:]
+    axes = [phases(*axis) for axis in zip(spatial, kernel, stride, padding, dilation, strict=True)]
+    whole = all(len(axis) == step for axis, step in zip(axes, stride, strict=True))
+    gx = (np.empty if whole else np.zeros)((n, *spatial, c), g.dtype)
+    g, ones = channels_last(g), (1,) * len(stride)
+    for phase in itertools.product(*axes):
+        starts, used, before, spread = zip(*phase, strict=True)
+        taps = np.full(kernel, -1)
+        taps[np.ix_(*used)] = np.arange(math.prod(map(len, used))).reshape([*map(len, used)])
+        here = tuple(slice(i, None, step) for i, step in zip(starts, stride, strict=True))
+        part = gx[:, *here]
+        sizes = [*map(len, used)]
+        _direct(g, w, True, taps.reshape(-1), sizes, ones, before, spread, groups, part)
+    return channels_first(gx)
+
+
+def phases(size: int, kernel: int, stride: int, pads: tuple[int, int], dilation: int) -> Any:
+    """The inputs of a strided convolution along an axis, by their place modulo the stride.
+
+    Of the places q = r, r + stride, … each lies under the same taps k: where the output position
+    p = (q + before - k * dilation) / stride is whole. So their gradient is a convolution of g with
+    these taps alone, in falling order, of stride 1. Returns (r, taps, its padding, its dilation)
+    for each r that has any.
+    """
+    found = []
+    for r in range(min(stride, size)):
+        used = [k for k in range(kernel) if (r + pads[0] - k * dilation) % stride == 0][::-1]
+        if used:
+            first = (r + pads[0] - used[0] * dilation) // stride
+            found.append((r, used, -first, dilation // math.gcd(stride, dilation)))
+    return found
+
+
+def conv_weight(
+    g: Any, x: Any, shape: Ints, stride: Ints, padding: Pairs, dilation: Ints, groups: int
+) -> Any:
+    """Gradient with respect to w: g (N, O, *P), x (N, C, *S) -> `shape` (O, C / groups, *K)."""
+    o, each, *kernel = shape
+    algorithm = plans.choose(g.dtype, shape, groups)
+    if algorithm == "im2col" or 0 in (*g.shape, *x.shape, *shape):
+        return generic.conv_weight(g, x, shape, stride, padding, dilation, groups)
+    g, x = np.ascontiguousarray(channels_last(g)), channels_last(x)
+    before = tuple(b for b, _ in padding)
+    x, p = _geometry(x, o, kernel, stride, before, dilation, groups, g)
+    taps, panels = math.prod(kernel), groups * -(-p.o // 16)
+    units = p.n * p.od * -(-p.oh // p.rows) * -(-p.ow // p.columns)
+    size = panels * taps * each * 16
+    chunks = max(1, min(TASKS, units, (2 << 20) // size))
+    parts = min(panels, -(-TASKS // chunks))
+    partial, gw = np.empty(chunks * size, g.dtype), np.empty((o, each, taps), g.dtype)
+    args = p._replace(
+        x=address(x), y=address(g), gw=address(gw), partial=address(partial),
+        chunks=chunks, parts=parts,
+    ).packed()  # fmt: skip
+    room = p.strip * _strip(p) + p.rows * p.columns * 16 + taps * 16
+    launch(direct.weight_chunk, chunks * parts, args, room, _few(p))
+    launch(direct.add_chunks, panels, args, room, _few(p))
+    return gw.reshape(shape)
+
+
+def _direct(
+    x: Any,
+    w: Any,
+    swapped: bool,
+    taps: Any,
+    kernel: Any,
+    stride: Any,
+    before: Any,
+    dilation: Any,
+    groups: int,
+    y: Any,
+    bias: Any = None,
+    relu: bool = False,
+) -> None:
+    """Write into y (N, *P, O) the convolution of x (N, *S, C), both channels-last."""
+    x, p = _geometry(x, y.shape[-1], kernel, stride, before, dilation, groups, y)
+    w, places = np.ascontiguousarray(w), np.ascontiguousarray(taps, np.intp)
+    used, blocks = math.prod(kernel), groups * -(-p.o // 16)
+    panels = np.empty(blocks * used * p.c * 16, y.dtype)
+    args = p._replace(
+        x=address(x), w=address(w), panels=address(panels), places=address(places), y=address(y),
+        taps=taps.size, used=used, swapped=int(swapped),
+        bias=0 if bias is None else address(bias), relu=int(relu),
+    ).packed()  # fmt: skip
+    room = max(p.strip * _strip(p), -(-taps.size // 8) * 8 * 16)
+    tasks = p.n * p.od * -(-p.oh // p.rows) * -(-p.ow // p.columns)
+    launch(direct.pack_filters, blocks, args, room, _few(p))
+    launch(direct.forward, tasks, args, room, _few(p))
+
+
+def _geometry(
+    x: Any,
+    o: int,
+    kernel: Any,
+    stride: Any,
+    before: Any,
+    dilation: Any,
+    groups: int,
+    y: Any,
+) -> tuple[Any, direct.Geometry]:
+    """The memory of x (N, *S, C), and the numbers that describe its convolution to y (N, *P, O)."""
+    n, *sizes, c = x.shape
+    out = y.shape[1:-1]
+    inside = all(
+        b >= 0 and (p - 1) * step - b + (k - 1) * d < s
+        for p, step, b, k, d, s in zip(out, stride, before, kernel, dilation, sizes, strict=True)
+    ) and not any(before)
+    alike = x.flags.c_contiguous
+    one_tap = math.prod(kernel) == math.prod(stride) == groups == 1 and out == tuple(sizes)
+    if one_tap and inside and alike and y.flags.c_contiguous:  # all pixels are one long row
+        n, sizes, out = 1, [n * math.prod(sizes)], (n * math.prod(sizes),)
+        kernel, stride, before, dilation = (1,), (1,), (0,), (1,)
+        x, y = x.reshape(1, *sizes, c), y.reshape(1, *out, y.shape[-1])
+    memory, (xn, *xs, xc) = flat(x)
+    yn, *ys, _ = (s // y.itemsize for s in y.strides)
+    strip = not inside or not alike or groups > 1
+
+    def three(values: Any, missing: int) -> list[int]:
+        return [*[missing] * (3 - len(values)), *map(int, values)]
+
+    numbers = [
+        n, *three(out, 1), *three(sizes, 1), c // groups, o // groups, groups,
+        *three(kernel, 1), *three(stride, 1), *three(before, 0), *three(dilation, 1),
+        xn, *three(xs, 0), xc, yn, *three(ys, 0), 1, 1, int(strip),
+    ]  # fmt: skip
+    p = direct.Geometry(*numbers)
+    return memory, _blocks(p)
+
+
+def _blocks(p: direct.Geometry) -> direct.Geometry:
+    """Cut the output into blocks whose input fits a strip, and which are enough for the threads."""
+    columns = p.ow
+    while columns > 24 and _strip(p._replace(columns=columns)) > STRIP:
+        columns = -(-columns // 2)
+    columns = -(-columns // 6) * 6 if columns < p.ow else columns
+    p = p._replace(columns=columns)
+    if p.ow > 48 and p.oh * p.od * p.n < TASKS:
+        wanted = max(24, -(-p.ow * p.oh * p.od * p.n // TASKS))
+        p = p._replace(columns=min(columns, -(-wanted // 6) * 6))
+    rows = 1
+    across = p.n * p.od * -(-p.ow // p.columns)
+    while rows < min(16, p.oh):
+        more = p._replace(rows=rows + 1)
+        if _strip(more) > STRIP or across * -(-p.oh // (rows + 1)) < TASKS:
+            break
+        rows += 1
+    return p._replace(rows=-(-p.oh // -(-p.oh // rows)))
+
+
+def _strip(p: direct.Geometry) -> int:
+    """Numbers in a strip: the input under a block of outputs."""
+    tall = (p.rows - 1) * p.sh + (p.kh - 1) * p.dh + 1
+    wide = (p.columns - 1) * p.sw + (p.kw - 1) * p.dw + 1
+    return p.groups * p.kd * tall * wide * p.c
+
+
+def _few(p: direct.Geometry) -> bool:
+    work = p.n * p.od * p.oh * p.ow * p.groups * p.o * p.c * p.kd * p.kh * p.kw
+    return work < FEW

@@ -1,0 +1,31 @@
+"""Arrays as compiled kernels take them: an address, and strides counted in numbers."""
+
+import math
+from typing import Any
+
+import numpy as np
+
+__all__ = ["address", "flat"]
+
+
+def flat(x: Any) -> tuple[Any, tuple[int, ...]]:
+    """An array whose memory holds x, and the strides of x in it, counted in numbers.
+
+    An array that fills its memory without gaps, its axes in any order, is taken as it is; another
+    one, or one that is not aligned to its items, is copied.
+    """
+    if not x.flags.c_contiguous:
+        order = sorted(range(x.ndim), key=lambda axis: (-x.strides[axis], -x.shape[axis]))
+        turned = x.transpose(order)
+        if turned.flags.c_contiguous and x.flags.aligned:
+            return turned, tuple(s // x.itemsize for s in x.strides)
+    x = np.ascontiguousarray(x)
+    if not x.flags.aligned:
+        x = x.copy()
+    strides = [math.prod(x.shape[axis + 1 :]) for axis in range(x.ndim)]
+    return x, tuple(strides)
+
+
+def address(x: Any) -> int:
+    """Where the memory of an array begins."""
+    return int(x.__array_interface__["data"][0])

@@ -1,0 +1,259 @@
+"""Compiled convolution: each algorithm against array code, the memory it may touch, its bits.
+
+`test_convolution.py` holds the array code to the definition. Here the shapes are large enough to
+leave the paths for small ones: several blocks, full tiles and what is left of them.
+"""
+
+import ctypes
+import math
+import mmap
+import os
+import subprocess
+import sys
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from minidl_kernels.cpu import convolution as fast
+from minidl_kernels.cpu import threads
+from minidl_kernels.generic import convolution as generic
+
+
+class Problem(NamedTuple):
+    """Shapes of an input and of weights that fit, and the options."""
+
+    x: tuple[int, ...]
+    w: tuple[int, ...]
+    stride: tuple[int, ...]
+    padding: tuple[tuple[int, int], ...]
+    dilation: tuple[int, ...]
+    groups: int
+
+    @property
+    def options(self) -> tuple[Any, ...]:
+        return self[2:]
+
+
+@st.composite
+def problems(draw: Any) -> Problem:
+    axes = draw(st.sampled_from([1, 2, 2, 2, 3]))
+
+    def each(low: int, high: int) -> tuple[int, ...]:
+        return tuple(draw(st.integers(low, high)) for _ in range(axes))
+
+    kernel, stride, dilation = each(1, 4 if axes < 3 else 2), each(1, 3), each(1, 3)
+    padding = tuple(zip(each(0, 3), each(0, 3), strict=True))
+    spatial = [
+        max(1, d * (k - 1) + 1 - sum(pads)) + more
+        for k, d, pads, more in zip(kernel, dilation, padding, each(0, 15), strict=True)
+    ]
+    n, groups = draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 1, 2, 3]))
+    inputs, outputs = draw(st.sampled_from([1, 2, 3, 8, 19])), draw(st.sampled_from([1, 7, 16, 37]))
+    x, w = (n, groups * inputs, *spatial), (groups * outputs, inputs, *kernel)
+    return Problem(x, w, stride, padding, dilation, groups)
+
+
+def numbers(shape: tuple[int, ...], seed: int = 0) -> Any:
+    """Channels-last, as the kernels leave it."""
+    x = np.random.default_rng(seed).normal(size=(shape[0], *shape[2:], shape[1])).astype("f4")
+    return np.moveaxis(x, -1, 1)
+
+
+def weights(shape: tuple[int, ...]) -> Any:
+    return np.random.default_rng(1).normal(size=shape).astype("f4")
+
+
+def all_three(p: Problem) -> list[Any]:
+    x, w = numbers(p.x), weights(p.w)
+    y = fast.conv(x, w, *p.options)
+    g = numbers(y.shape, 2)
+    gx = fast.conv_input(g, w, x.shape, *p.options)
+    return [y, gx, fast.conv_weight(g, x, w.shape, *p.options)]
+
+
+def exact(p: Problem) -> list[Any]:
+    x, w = numbers(p.x).astype("f8"), weights(p.w).astype("f8")
+    y = generic.conv(x, w, *p.options)
+    g = numbers(y.shape, 2).astype("f8")
+    gx = generic.conv_input(g, w, x.shape, *p.options)
+    return [y, gx, generic.conv_weight(g, x, w.shape, *p.options)]
+
+
+def lengths(p: Problem) -> list[int]:
+    """How many products a sum has at most: in the output, and in the two gradients."""
+    taps, (o, each) = math.prod(p.w[2:]), p.w[:2]
+    pixels = p.x[0] * math.prod(generic.output_sizes(p.x[2:], p.w[2:], *p.options[:3]))
+    return [each * taps, o // p.groups * taps, pixels]
+
+
+def within(ours: Any, expected: Any, bound: float) -> None:
+    assert ours.dtype == np.float32
+    assert ours.shape == expected.shape
+    if expected.size:
+        assert np.abs(ours - expected).max() <= bound
+
+
+# ---- every option ----------------------------------------------------------------------------
+
+EPSILON = float(np.finfo("f4").eps)
+
+
+@given(problems())
+def test_equals_array_code(p: Problem) -> None:
+    """A sum of k products of normal numbers errs by some sqrt(k) roundings of a sum of sqrt(k)."""
+    for ours, expected, k in zip(all_three(p), exact(p), lengths(p), strict=True):
+        within(ours, expected, 4 * EPSILON * max(k, 4))
+
+
+@given(problems(), st.sampled_from([None, "relu"]), st.booleans())
+def test_bias_and_activation(p: Problem, activation: str | None, biased: bool) -> None:
+    x, w = numbers(p.x), weights(p.w)
+    bias = np.linspace(-2, 2, len(w)).astype("f4") if biased else None
+    plain = fast.conv(x, w, *p.options)
+    if bias is not None:
+        plain = plain + bias.reshape(-1, *[1] * (x.ndim - 2))
+    if activation:
+        plain = np.maximum(plain, 0)
+    y = fast.conv(x, w, *p.options, bias, activation)
+    np.testing.assert_allclose(y, plain, rtol=1e-6, atol=1e-5)
+
+
+@given(
+    size=st.integers(1, 20),
+    kernel=st.integers(1, 5),
+    stride=st.integers(1, 4),
+    pads=st.tuples(st.integers(0, 4), st.integers(0, 4)),
+    dilation=st.integers(1, 4),
+)
+def test_phases_have_each_place_and_tap_once(
+    size: int, kernel: int, stride: int, pads: tuple[int, int], dilation: int
+) -> None:
+    """What the phases say is which (input, output, tap) belong together, and nothing else."""
+    found = []
+    for r, taps, before, spread in fast.phases(size, kernel, stride, pads, dilation):
+        for i, q in enumerate(range(r, size, stride)):
+            found += [(q, i - before + j * spread, tap) for j, tap in enumerate(taps)]
+    expected = [
+        (q, (q + pads[0] - k * dilation) // stride, k)
+        for q in range(size)
+        for k in range(kernel)
+        if (q + pads[0] - k * dilation) % stride == 0
+    ]
+    assert sorted(found) == sorted(expected)
+
+
+# ---- memory ----------------------------------------------------------------------------
+
+
+def layouts(x: Any) -> list[Any]:
+    """The same values in memory of every kind, read-only."""
+    order = np.ascontiguousarray(x)
+    backwards = np.ascontiguousarray(x[..., ::-1])[..., ::-1]
+    gaps = np.repeat(x, 2, axis=1)[:, ::2]
+    turned = np.ascontiguousarray(np.swapaxes(x, 0, -1)).swapaxes(0, -1)
+    odd = np.empty(x.nbytes + 1, np.uint8)[1:].view("f4").reshape(x.shape)
+    odd[...] = x
+    found = [x, order, backwards, gaps, turned, odd]
+    for one in found:
+        one.flags.writeable = False
+    return found
+
+
+@given(problems())
+def test_layouts(p: Problem) -> None:
+    y, gx, gw = all_three(p)
+    for x, w, g in zip(
+        layouts(numbers(p.x)), layouts(weights(p.w)), layouts(numbers(y.shape, 2)), strict=True
+    ):
+        np.testing.assert_allclose(fast.conv(x, w, *p.options), y, rtol=1e-5, atol=1e-5)
+        ours = fast.conv_input(g, w, x.shape, *p.options)
+        np.testing.assert_allclose(ours, gx, rtol=1e-5, atol=1e-5)
+        ours = fast.conv_weight(g, x, w.shape, *p.options)
+        np.testing.assert_allclose(ours, gw, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for memory that may not be touched")
+def test_nothing_is_read_or_written_outside() -> None:
+    """Every array, the kernels' own too, lies against a page whose touch would end the process."""
+    folders = [*sys.path, os.path.dirname(__file__)]
+    program = f"import sys; sys.path[:0] = {folders!r}; import test_conv_fast as t; t.guarded()"
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.stdout == "done\n", done.stderr
+
+
+def guarded() -> None:
+    libc, page, kept = ctypes.CDLL(None), mmap.PAGESIZE, []
+    empty = np.empty
+    at_the_end = True
+
+    def against_a_wall(shape: Any, dtype: Any = float) -> Any:
+        size = math.prod(shape) if isinstance(shape, tuple) else int(shape)
+        size *= np.dtype(dtype).itemsize
+        room = -(-max(size, 1) // page) * page
+        memory = mmap.mmap(-1, room + 2 * page)
+        kept.append(memory)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        for wall in (start, start + page + room):
+            assert libc.mprotect(ctypes.c_void_p(wall), ctypes.c_size_t(page), 0) == 0
+        first = page + (room - size if at_the_end else 0)
+        x = np.frombuffer(memory, np.uint8)[first : first + size].view(dtype).reshape(shape)
+        x[...] = np.nan if np.dtype(dtype).kind == "f" else 0
+        return x
+
+    def copied(x: Any) -> Any:
+        x = np.moveaxis(x, 1, -1)
+        y = against_a_wall(x.shape, x.dtype)
+        y[...] = x
+        return np.moveaxis(y, -1, 1)
+
+    for p in SHAPES:
+        for at_the_end in (True, False):  # noqa: B007, against_a_wall reads it
+            x, w = copied(numbers(p.x)), weights(p.w)
+            g = copied(numbers(generic.conv(x, w, *p.options).shape, 2))
+            np.empty = against_a_wall
+            try:
+                y = fast.conv(x, w, *p.options, np.ones(len(w), "f4"), "relu")
+                gx = fast.conv_input(g, w, x.shape, *p.options)
+                gw = fast.conv_weight(g, x, w.shape, *p.options)
+            finally:
+                np.empty = empty
+            assert all(np.isfinite(result).all() for result in (y, gx, gw))
+    print("done")
+
+
+# ---- bits ----------------------------------------------------------------------------
+
+SHAPES = [
+    Problem((3, 19, 13, 30), (37, 19, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1),
+    Problem((8, 32, 13, 13), (64, 32, 3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    Problem((2, 48, 14, 14), (64, 48, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
+    Problem((2, 24, 15, 15), (36, 12, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 2),
+]
+
+
+@pytest.mark.parametrize("p", SHAPES, ids=range(len(SHAPES)))
+def test_the_same_bits_at_any_number_of_threads(p: Problem) -> None:
+    before, seen = threads.get_num_threads(), set()
+    try:
+        for count in (1, 2, 1, 2):
+            threads.set_num_threads(count)
+            seen.add(tuple(result.tobytes() for result in all_three(p)))
+    finally:
+        threads.set_num_threads(before)
+    assert len(seen) == 1
+
+
+def test_nan_and_infinity_pass_through_as_in_array_code() -> None:
+    p = Problem((2, 19, 13, 14), (37, 19, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    x, w = numbers(p.x), weights(p.w)
+    x[0, 3, 5, 6], x[1, 2, 0, 0], x[1, 4, 7, 8] = np.nan, np.inf, -np.inf
+    y, expected = fast.conv(x, w, *p.options), generic.conv(x.astype("f8"), w, *p.options)
+    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
+    np.testing.assert_array_equal(np.isposinf(y), np.isposinf(expected))
+    np.testing.assert_array_equal(np.isneginf(y), np.isneginf(expected))
+    relu = fast.conv(x, w, *p.options, None, "relu")
+    np.testing.assert_array_equal(np.isnan(relu), np.isnan(expected))
