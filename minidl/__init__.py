@@ -10,6 +10,8 @@ from minidl.device import device
 from minidl.dtypes import *
 from minidl.dtypes import bool_ as bool
 from minidl.errors import DeviceError, DtypeError, FormatError, LabelError, ShapeError
+from minidl.memory import as_the_environment_says as _settle_memory
+from minidl.memory import keep_freed_memory
 from minidl.ops import *
 from minidl.random import initial_seed, manual_seed
 from minidl.serialization import load, read_metadata, save
@@ -35,6 +37,7 @@ __all__ = [
     "get_num_threads",
     "grad",
     "initial_seed",
+    "keep_freed_memory",
     "load",
     "load_model",
     "manual_seed",
@@ -53,19 +56,24 @@ __all__ += dtypes.__all__
 __all__ += ops.__all__
 
 
+_settle_memory()
+
 _LATER = ("data", "keras", "metrics", "testing", "training")  # loaded when they are first asked for
 
 if TYPE_CHECKING:
     from minidl import data, metrics, training
     from minidl import keras as keras
     from minidl import testing as testing
+    from minidl.cards import card as card
 
 
 def __getattr__(name: str) -> object:
+    if name == "card":
+        return importlib.import_module("minidl.cards").card
     if name not in _LATER:
         raise AttributeError(f"module 'minidl' has no attribute {name!r}")
     return importlib.import_module(f"minidl.{name}")
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_LATER})
+    return sorted({*globals(), *_LATER, "card"})

@@ -9,10 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["append", "reason", "replace", "write_picture", "writing"]
+__all__ = ["append", "of_disk", "reason", "replace", "write_picture", "writing"]
 
 Path_ = str | os.PathLike[str]
 _ROOM = "make room there, or choose another place"
+_REFUSED = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG),
+    *(errno.EACCES, errno.EPERM, errno.EROFS),
+)
 _MENDS = {
     errno.ENOSPC: _ROOM,
     errno.EDQUOT: _ROOM,
@@ -41,6 +45,11 @@ def writing(who: str, path: Path_) -> Iterator[None]:
             f"{who}: cannot write {os.fspath(path)}: {reason(error)}; {kept}"
             f"{_MENDS.get(error.errno or 0, 'choose another place')}",
         ) from None
+
+
+def of_disk(error: BaseException) -> bool:
+    """Whether an error says that the disk is full, or that one may not write there."""
+    return isinstance(error, OSError) and error.errno in _REFUSED
 
 
 def reason(error: OSError) -> str:

@@ -135,7 +135,11 @@ def _bad(path: Path_, reason: str) -> FormatError:
 def _header(path: Path_, content: bytes) -> tuple[dict[str, Any], int]:
     """The header and where the data begin. The file opens with the header's length, 8 bytes."""
     if content[:2] == b"PK":
-        raise _bad(path, "is a zip archive (PyTorch's or NumPy's), not a safetensors file")
+        raise _bad(
+            path,
+            "is a zip archive (PyTorch's or NumPy's), not a safetensors file; PyTorch's weights "
+            "are written as one by safetensors.torch.save_file(model.state_dict(), path)",
+        )
     if len(content) < 8:
         raise _bad(path, f"is truncated or no safetensors file: it has {len(content)} bytes")
     length = int.from_bytes(content[:8], "little")

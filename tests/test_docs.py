@@ -44,7 +44,8 @@ def run_page(text: str, page: Path) -> int:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
-def test_page(page: Path) -> None:
+def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)  # what a page writes does not stay
     run_page(page.read_text(encoding="utf-8"), page)
 
 

@@ -2,14 +2,22 @@
 
 from pathlib import Path
 
-from minidl.cards import kinks_page
+from minidl.cards import kinks_page, pages
 
 
 def main() -> None:
-    """Write docs/kinks.md. Raises FileNotFoundError outside a checkout of minidl."""
-    page = Path("docs") / "kinks.md"
-    page.write_text(kinks_page(), encoding="utf-8")
-    print(page)
+    """Write docs/kinks.md and docs/cards/. Raises FileNotFoundError outside a checkout."""
+    docs = Path("docs")
+    (docs / "kinks.md").write_text(kinks_page(), encoding="utf-8")
+    folder = docs / "cards"
+    folder.mkdir(exist_ok=True)
+    written = pages()
+    for name, text in written.items():
+        (folder / name).write_text(text, encoding="utf-8")
+    for page in folder.glob("*.md"):
+        if page.name not in written:
+            page.unlink()
+    print(f"docs/kinks.md and {len(written)} pages in docs/cards")
 
 
 if __name__ == "__main__":

@@ -15,8 +15,9 @@ def function_of(entry: Op | Composite) -> Callable[..., Any]:
 
 
 def home(name: str) -> str:
-    """The file of `minidl.ops` in which an operation stands: "activation"."""
-    return function_of(ops.registry[name]).__module__.rpartition(".")[2]
+    """The file of `minidl.ops` in which an operation stands, "activation"; or "tape"."""
+    module = function_of(ops.registry[name]).__module__
+    return "tape" if module.startswith("minidl.tape.") else module.rpartition(".")[2]
 
 
 def documented() -> list[str]:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from minidl.errors import FormatError
+from minidl.files import of_disk, writing
 
 __all__ = [
     "DataFile",
@@ -171,9 +172,11 @@ def fetch(
     most : number of bytes above which a download is given up
     accept : accept(path) checks what was downloaded, and moves it if it is right
 
-    Raises FormatError, the error of `accept`, where an address was reached but none was right.
+    Raises FormatError, the error of `accept`, where an address was reached but none was right, and
+    OSError where nothing can be written: no other address would help.
     """
-    target.parent.mkdir(parents=True, exist_ok=True)
+    with writing("data", target):
+        target.parent.mkdir(parents=True, exist_ok=True)
     part = target.with_name(f".{uuid.uuid4().hex}.{target.name}")  # keeps the suffix: it says gzip
     failures, wrong = [], False
     for address in addresses:
@@ -185,6 +188,9 @@ def fetch(
             wrong = True
             failures.append(str(error).replace(str(part), address))
         except (OSError, http.client.HTTPException) as error:
+            if of_disk(error):
+                with writing("data", target):
+                    raise
             failures.append(f"{address}: {error}")
         finally:
             part.unlink(missing_ok=True)

@@ -236,7 +236,13 @@ def _numbers(items: Sequence[Any]) -> np.ndarray[Any, Any]:
 
 
 def _differ(place: int, what: str, expected: Any, item: Any) -> ShapeError:
-    came = f"shape {item.shape}" if is_array(item) else repr(item)
+    came = repr(item)
+    if is_array(item):
+        came = f"of shape {item.shape}"
+    elif isinstance(item, Mapping):
+        came = f"a dict with {list(item)}"
+    elif isinstance(item, tuple | list):
+        came = f"of length {len(item)}"
     return ShapeError(
         f"DataLoader: items of a batch differ: item 0 has {what} {expected}, item {place} is "
         f"{came:.80}; pad or choose in collate_fn"

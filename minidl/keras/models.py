@@ -68,7 +68,7 @@ class Model(Fitting):
             "minidl.save_model(model, folder), which minidl.load_model reads"
         )
 
-    def summary(
+    def summary(  # type: ignore[override]
         self,
         line_length: int | None = None,
         print_fn: Callable[[str], Any] | None = None,

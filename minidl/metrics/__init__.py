@@ -132,7 +132,11 @@ def get(metric: str | Metric) -> Metric:
         if metric in _NAMES:
             return _NAMES[metric](name=metric)
         near = difflib.get_close_matches(metric, _NAMES, 1)
-        hint = f"did you mean {near[0]!r}?" if near else f"choose one of {', '.join(_NAMES)}"
+        hint = (
+            f"did you mean {near[0]!r}?"
+            if near
+            else f"choose one of {', '.join([*_NAMES, 'top_5_accuracy'])}"
+        )
         raise ValueError(f"metrics.get: no metric is called {metric!r}; {hint}")
     if isinstance(metric, type) or not all(
         hasattr(metric, part) for part in ("name", "reset", "update", "compute")

@@ -414,6 +414,14 @@ class Module:
     def __reduce__(self) -> Any:
         raise TypeError("pickle: modules are not pickled; save model.state_dict() with minidl.save")
 
+    def summary(
+        self, *inputs: Any, input_size: Any = None, dtype: Any = None, **options: Any
+    ) -> Any:
+        """Return the layers with shapes, parameters, FLOPs and memory: `minidl.nn.summary`."""
+        from minidl.nn.summary import summary  # which knows the layers, and they Module
+
+        return summary(self, *inputs, input_size=input_size, dtype=dtype, **options)
+
     def extra_repr(self) -> str:
         """Return what to print of the module's own options; a subclass may define it."""
         return ""

@@ -111,6 +111,12 @@ def summary(
     """
     if (input_size is None) == (not inputs):
         raise ValueError("summary: give either inputs or input_size")
+    for value in inputs:
+        if isinstance(value, tuple | list) and all(isinstance(n, int) for n in value):
+            raise TypeError(
+                f"summary: an input is {value!r}, numbers and no tensor; write "
+                f"input_size={value!r} if it is the shape of the input"
+            )
     if input_size is not None:
         inputs = _zeros(model, input_size, dtype)
     result = Summary()

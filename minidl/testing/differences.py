@@ -28,13 +28,21 @@ from typing import Any
 
 import numpy as np
 
-from minidl.testing.points import Array, copy_as_laid, flat, silent
+from minidl.testing.points import (
+    Array,
+    copy_as_laid,
+    flat,
+    power_of_two,
+    random_weights,
+    scale_of,
+    silent,
+)
 from minidl.testing.subjects import Level
 
 EPS = float(np.finfo(np.float64).eps)
 FIRST = 2.0**-9  # of the argument's scale: there truncation and rounding weigh about the same
 FINER = (4, 9, 15, 22, 29)  # windows begin at FIRST / 2**k
-COARSER = (-3, -6)
+COARSER = (-6, -3)
 SAFETY = 4.0  # an estimate of an error is trusted up to this factor
 CHUNK = 2**21  # numbers held at a time
 
@@ -45,6 +53,8 @@ _SIDED = np.array([1.0, -6.0, 8.0]) / 3
 _SIDED_BEFORE = np.array([0.0, -1.0, 2.0])
 _PIECE = np.array([-0.5, 2.5, -2.0]) * 4  # slope at 0 of the parabola through h, h/2, h/4, times h
 _PIECE_BEFORE = np.array([0.0, 1.0, -1.0]) * 4
+_CENTRALS, _SIDES = (_CENTRAL, _CENTRAL_BEFORE), (_SIDED, _SIDED_BEFORE)
+_PIECES = (_PIECE, _PIECE_BEFORE)
 _CENTRAL_NOISE = float(np.abs(_CENTRAL / _STEPS).sum())
 _SIDED_NOISE = 2 * float(np.abs(_SIDED / _STEPS).sum())
 _PIECE_NOISE = float(np.abs(_PIECE).sum())
@@ -54,9 +64,9 @@ _PIECE_NOISE = float(np.abs(_PIECE).sum())
 class Line:
     """A line through the point: one element of one argument, or a direction in one argument."""
 
-    argument: int
+    argument: int  # -1: all of them move, and `direction` is a list
     index: tuple[int, ...] | None
-    direction: Array | float  # of the elements that move
+    direction: Any
     unit: float  # a power of two near the scale of what moves
 
 
@@ -78,6 +88,7 @@ class Probe:
         self.here = flat(first)
         self.count = self.here.size
         self.noise = self._noise(rng)
+        self.unseen = EPS / 2 * np.abs(self.here)  # a change of less leaves an output as it is
 
     def values(self) -> Array:
         """Return all outputs at the moved point, NaN where the function refuses it."""
@@ -91,6 +102,8 @@ class Probe:
 
     def at(self, line: Line, t: float) -> Array:
         """Return all outputs at x + t d."""
+        if line.argument < 0:
+            return self._at_jointly(line, t)
         base, moved = self.base[line.argument], self.moved[line.argument]
         if line.index is not None:
             moved[line.index] = base[line.index] + t
@@ -104,6 +117,15 @@ class Probe:
             else:
                 moved[...] = base
 
+    def _at_jointly(self, line: Line, t: float) -> Array:
+        for p, m, d in zip(self.base, self.moved, line.direction, strict=True):
+            m[...] = p + t * d
+        try:
+            return self.values()
+        finally:
+            for p, m in zip(self.base, self.moved, strict=True):
+                m[...] = p
+
     def _noise(self, rng: np.random.Generator) -> Array:
         """The noise of each output: two last digits, and three deviations of what is seen.
 
@@ -111,8 +133,7 @@ class Probe:
         border of a domain, is no noise. The steps are no multiple of any format's last digit.
         """
         ways = [
-            s * rng.uniform(0.5, 1, p.shape) * rng.choice([-1.0, 1.0], p.shape)
-            for p, s in zip(self.base, self.scales, strict=True)
+            s * random_weights(p.shape, rng) for p, s in zip(self.base, self.scales, strict=True)
         ]
         rays = []
         for sign in (1.0, -1.0):
@@ -131,20 +152,6 @@ class Probe:
         seen = both.min(axis=0)
         seen[~np.isfinite(seen)] = 0.0
         return 2 * EPS * np.abs(self.here) + 3 * seen
-
-
-def scale_of(p: Array) -> float:
-    """A power of two near the size of an array's elements; 1 where all are zero."""
-    finite = np.abs(p[np.isfinite(p)])
-    largest = float(finite.max(initial=0.0))
-    if largest == 0:
-        return 1.0
-    return power_of_two(largest * float(np.sqrt(np.mean((finite / largest) ** 2))))
-
-
-def power_of_two(x: float) -> float:
-    """The power of two just below x."""
-    return float(2.0 ** (np.frexp(x)[1] - 1))
 
 
 def element_lines(probe: Probe, argument: int) -> list[Line]:
@@ -207,7 +214,8 @@ def first_look(probe: Probe, lines: Sequence[Line], weights: Array, keep: bool =
             value = np.tensordot(_CENTRAL, central, 1)
             before = np.tensordot(_CENTRAL_BEFORE, central, 1)
             terms = np.abs(value)
-            noise = changed * probe.noise * _CENTRAL_NOISE / wide + _moved_by(part, terms)
+            noise = np.where(changed, probe.noise * _CENTRAL_NOISE, probe.unseen) / wide
+            noise += _moved_by(part, terms)
             here = slice(start, start + len(part))
             found[0][here] = value @ weights.T
             found[1][here] = np.abs((value - before) @ weights.T) + noise @ sizes
@@ -238,38 +246,48 @@ class _Window:
     """Estimates for each output from three steps on both sides."""
 
     def __init__(self, probe: Probe, line: Line, exponent: int) -> None:
-        h = line.unit * FIRST * 2.0**-exponent
-        here, noise = probe.here, probe.noise
-        steps = h * _STEPS[:, None]
-        self.up = np.array([probe.at(line, float(t)) for t in steps[:, 0]])
-        self.down = np.array([probe.at(line, -float(t)) for t in steps[:, 0]])
-        self.h = h
-        with silent():
-            central = (self.up - self.down) / (2 * steps)
-            self.central, trunc = _estimate(central, _CENTRAL, _CENTRAL_BEFORE)
-            rounding = _CENTRAL_NOISE * noise / h
-            self.central_error = trunc + rounding + EPS / FIRST * 2.0**exponent * abs(self.central)
-            self.sides, self.side_errors, self.pieces, self.piece_errors = [], [], [], []
-            self.slopes = []
-            for y, sign in ((self.down, -1.0), (self.up, 1.0)):
-                sided = sign * (y - here) / steps
-                self.slopes.append(sided[2])
-                value, trunc = _estimate(sided, _SIDED, _SIDED_BEFORE)
-                self.sides.append(value)
-                self.side_errors.append(
-                    trunc + _SIDED_NOISE * noise / h + EPS / FIRST * 2.0**exponent * abs(value)
-                )
-                value, trunc = _estimate(sign * y / h, _PIECE, _PIECE_BEFORE)
-                self.pieces.append(value)
-                self.piece_errors.append(trunc + _PIECE_NOISE * noise / h)
-            bend = (self.up + self.down - 2 * here) / steps
-            self.corner, trunc = _estimate(bend, _SIDED, _SIDED_BEFORE)
-            self.corner_limit = (
-                SAFETY * trunc
-                + 2 * _SIDED_NOISE * noise / h
-                + 4 * EPS / FIRST * 2.0**exponent * abs(self.central)
-            )
-            self.leap = [np.abs(self.down[2] - here), np.abs(self.up[2] - here)]
+        self.h = line.unit * FIRST * 2.0**-exponent
+        self.steps = self.h * _STEPS[:, None]
+        self.up = np.array([probe.at(line, float(t)) for t in self.steps[:, 0]])
+        self.down = np.array([probe.at(line, -float(t)) for t in self.steps[:, 0]])
+        self.leap = [np.abs(self.down[2] - probe.here), np.abs(self.up[2] - probe.here)]
+        self.still = (self.up == probe.here).all(axis=0) & (self.down == probe.here).all(axis=0)
+        self.moved_by = EPS / FIRST * 2.0**exponent  # the rounding of x + h, see _moved_by
+        self.estimate(probe.here, probe.noise)
+
+    def estimate(self, here: Array, noise: Array) -> None:
+        """Work out slopes and corners with their errors, for a noise of each output."""
+        steps, h = self.steps, self.h
+        self.central, trunc = _estimate((self.up - self.down) / (2 * steps), *_CENTRALS)
+        rounding = self.moved_by * np.abs(self.central)
+        self.central_error = trunc + _CENTRAL_NOISE * noise / h + rounding
+        self.sides, self.side_errors, self.pieces, self.piece_errors = [], [], [], []
+        self.slopes = []
+        for y, sign in ((self.down, -1.0), (self.up, 1.0)):
+            sided = sign * (y - here) / steps
+            self.slopes.append(sided[2])
+            value, trunc = _estimate(sided, *_SIDES)
+            self.sides.append(value)
+            moved = self.moved_by * np.abs(value)
+            self.side_errors.append(trunc + _SIDED_NOISE * noise / h + moved)
+            value, trunc = _estimate(sign * y / h, *_PIECES)
+            self.pieces.append(value)
+            self.piece_errors.append(trunc + _PIECE_NOISE * noise / h)
+        bend = (self.up + self.down - 2 * here) / steps
+        self.corner, trunc = _estimate(bend, *_SIDES)
+        limit = SAFETY * trunc + 2 * _SIDED_NOISE * noise / h + 4 * rounding
+        self.corner_limit = limit
+
+
+def _noise_along(probe: Probe, line: Line) -> Array:
+    """The noise of each output as seen over wide steps, where digits are lost inside."""
+    rays = []
+    for sign in (1.0, -1.0):
+        table = [probe.at(line, sign * line.unit * (k + 0.39) / 64) for k in range(13)]
+        rays.append(np.sqrt((np.diff(np.array(table), 9, axis=0) ** 2).mean(axis=0) / 48620))
+    both = np.array(rays)
+    seen = np.where(np.isfinite(both), both, np.inf).min(axis=0)
+    return 3 * np.where(np.isfinite(seen), seen, 0.0)
 
 
 def _estimate(terms: Array, weights: Array, before: Array) -> tuple[Array, Array]:
@@ -297,13 +315,22 @@ def examine(probe: Probe, line: Line, coarse: bool = False) -> Close:
 
 
 def _examine(probe: Probe, line: Line, coarse: bool) -> Close:
-    exponents = [*(sorted(COARSER) if coarse else ()), 0, *FINER]
+    exponents = [0, *FINER]
     windows = [_Window(probe, line, e) for e in exponents]  # from coarse to fine
-    fine, base = windows[-1], windows[exponents.index(0)]
     count, noise = probe.count, probe.noise
-    changed = np.zeros(count, bool)
-    for w in windows:
-        changed |= ((w.up != probe.here) | (w.down != probe.here)).any(axis=0)
+    stills = np.array([w.still for w in windows])
+    changed = ~stills.all(axis=0)
+    stairs = changed & stills.any(axis=0)
+    if stairs.any():  # flat from near, not from afar: either a kink nearby or rounding inside
+        noise = np.where(stairs, np.maximum(noise, _noise_along(probe, line)), noise)
+        coarse = True
+    if coarse:
+        exponents = [*COARSER, *exponents]
+        windows = [*[_Window(probe, line, e) for e in COARSER], *windows]
+    if stairs.any():
+        for w in windows:
+            w.estimate(probe.here, noise)
+    fine, base = windows[-1], windows[exponents.index(0)]
 
     # Jumps: what is left of y(h) - y(0) when h goes to nothing.
     jumps = []
@@ -380,7 +407,8 @@ def _examine(probe: Probe, line: Line, coarse: bool) -> Close:
         error[steep] = np.where(np.isfinite(error[steep]), error[steep], 0)
         kink |= steep
     still = ~changed
-    low[still] = high[still] = error[still] = 0
+    low[still] = high[still] = 0
+    error[still] = (probe.unseen / windows[0].h)[still]
     finite = np.isfinite(fine.up[2]) | np.isfinite(fine.down[2])
     return Close(
         np.fmin(low, high), np.fmax(low, high), error,
@@ -411,8 +439,12 @@ def weighed(close: Close, weights: Array) -> tuple[Array, ...]:
 def direction_lines(probe: Probe, argument: int, count: int, rng: Any) -> list[Line]:
     """Random directions in an argument that has too many elements to try each."""
     p, unit = probe.base[argument], probe.scales[argument]
-    lines = []
-    for _ in range(count):
-        d = rng.uniform(0.5, 1, p.shape) * rng.choice([-1.0, 1.0], p.shape)
-        lines.append(Line(argument, None, d, unit))
-    return lines
+    return [Line(argument, None, random_weights(p.shape, rng), unit) for _ in range(count)]
+
+
+def joint_lines(probe: Probe, count: int, rng: Any) -> list[Line]:
+    """Random directions in all arguments at once, each moved in proportion to its scale."""
+    return [
+        Line(-1, None, [s * random_weights(p.shape, rng) for p, s in pairs], 1.0)
+        for pairs in [list(zip(probe.base, probe.scales, strict=True))] * count
+    ]

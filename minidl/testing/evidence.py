@@ -117,7 +117,7 @@ def gather(compared: Any, everything: Any, level: Any, probe: Any, weights: Arra
     shaped = x_shape if whole else (len(compared.lines),)
     jacobian = None
     if whole and s.jacobian is not None:
-        jacobian = s.jacobian.reshape(*x_shape, *shape)
+        jacobian = s.jacobian.reshape((*x_shape, *shape))
     others = {
         c.name: (c.analytic[:, 0].reshape(p.shape), c.slopes.value[:, 0].reshape(p.shape))
         for c, p in zip(everything, level.points, strict=True)

@@ -62,3 +62,17 @@ def silent() -> Iterator[None]:
     """NumPy's warnings are no news where a function is probed at the border of its domain."""
     with np.errstate(all="ignore"):
         yield
+
+
+def scale_of(p: Array) -> float:
+    """A power of two near the size of an array's elements; 1 where all are zero."""
+    finite = np.abs(p[np.isfinite(p)])
+    largest = float(finite.max(initial=0.0))
+    if largest == 0:
+        return 1.0
+    return power_of_two(largest * float(np.sqrt(np.mean((finite / largest) ** 2))))
+
+
+def power_of_two(x: float) -> float:
+    """The power of two just below x."""
+    return float(2.0 ** (np.frexp(x)[1] - 1))

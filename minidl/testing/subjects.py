@@ -15,7 +15,7 @@ import numpy as np
 from minidl.errors import DtypeError
 from minidl.tape import TensorBase
 from minidl.testing.engines import Minidl, TorchLike, is_torch_like
-from minidl.testing.points import Array, copy_as_laid, random_weights
+from minidl.testing.points import Array, copy_as_laid, random_weights, scale_of
 from minidl.testing.report import GradientError
 
 # ---- subjects -----------------------------------------------------------------------------------
@@ -114,6 +114,15 @@ class Subject:
     def interleaved(self, points: Sequence[Array], others: Any, us: Any) -> list[Array | None]:
         """As `pull` of level 0, with a call at other points between forward and backward."""
         return self.pull(0, points, us)
+
+    def graphed(self, level: int, points: Sequence[Array]) -> list[Array]:
+        """As `values`, computed so that it can be differentiated again."""
+        return self.values(level, points)
+
+    def call(self, rule: Callable[..., Any], vectors: Any, with_inputs: bool = True) -> list[Array]:
+        """Call a rule of the user's, `rule(v, *inputs)` or `rule(v)`, on the kind that fn takes."""
+        found = rule(_single(list(vectors)), *(self.inputs if with_inputs else ()))
+        return [np.asarray(y) for y in (found if isinstance(found, (tuple, list)) else [found])]
 
 
 class NumpySubject(Subject):
@@ -291,11 +300,23 @@ class TensorSubject(Subject):
                 raise _misshapen(self.name, level, str(error)) from None
         return [None if g is None else self.engine.array(g) for g in found]
 
-    def has_path(self, points: Sequence[Array]) -> bool:
-        """Whether any output requires a gradient."""
+    def graphed(self, level: int, points: Sequence[Array]) -> list[Array]:
+        """As `values`, with a graph."""
         with self.engine.loud():
-            xs = [x.requires_grad_() for x in self._lift(points)]
-            return any(y.requires_grad for y in self._outputs(xs))
+            xs = [x.requires_grad_() for x in self._lift([copy_as_laid(p) for p in points])]
+            return [self.engine.array(y) for y in self._apply(level, xs, True)]
+
+    def call(self, rule: Callable[..., Any], vectors: Any, with_inputs: bool = True) -> list[Array]:
+        """Call a rule of the user's on tensors."""
+        lifted = [self.engine.lift(np.array(v), self._example) for v in vectors]
+        full = [
+            self.engine.lift(copy_as_laid(self._host(x)), x) if self._is_array(x) else x
+            for x in self.inputs
+        ]
+        with self.engine.quiet():
+            found = rule(_single(lifted), *(full if with_inputs else ()))
+        outputs = found if isinstance(found, (tuple, list)) else [found]
+        return [self._host(y) for y in outputs]
 
 
 class Level:
@@ -304,8 +325,11 @@ class Level:
     def __init__(self, subject: Subject, order: int, rng: np.random.Generator) -> None:
         self.subject, self.order = subject, order
         self.points, self.names = list(subject.arrays), list(subject.names)
+        self.natural = 0.0  # of this size are the terms of its values, judged by those below
         for level in range(order - 1):
             values = subject.values(level, [copy_as_laid(p) for p in self.points])
+            size = sum(float(np.abs(y).sum()) for y in values)
+            self.natural = max(size, self.natural) / max(map(scale_of, subject.arrays))
             label = "g" if level == 0 else "g" * (level + 1)
             for k, y in enumerate(values):
                 self.points.append(random_weights(y.shape, rng))
@@ -318,6 +342,10 @@ class Level:
     def pull(self, points: Sequence[Array], us: Sequence[Array]) -> list[Array | None]:
         """Return what the derivative under test says."""
         return self.subject.pull(self.order - 1, points, us)
+
+
+def _single(things: list[Any]) -> Any:
+    return things[0] if len(things) == 1 else tuple(things)
 
 
 # ---- help ---------------------------------------------------------------------------------------

@@ -241,6 +241,22 @@ def test_an_interrupted_transfer_leaves_nothing_behind(places, server, monkeypat
     assert names(places[0]) == []
 
 
+def test_a_full_disk_is_said_once_and_leaves_nothing(places, server, room):
+    address, asked = server
+    text = "data: cannot write .*numbers.gz: File too large; make room there"
+    with room(len(PACKED) // 2), pytest.raises(OSError, match=text) as error:
+        load(places, sources=[f"{address}/whole", f"{address}/whole"])
+    assert error.value.__suppress_context__
+    assert len(asked) == 1  # another address would not help
+    assert names(places[0]) == []
+
+
+def test_a_folder_that_cannot_be_made(places):
+    (places[0] / "file").write_text("")
+    with pytest.raises(OSError, match=r"data: cannot write .*numbers.gz: (Not a dir|File exists)"):
+        load_file("set", FILE, root=places[0] / "file", sources=["http://127.0.0.1:1"])
+
+
 def test_a_bar_on_a_terminal(places, server, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self):

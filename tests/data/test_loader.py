@@ -214,11 +214,11 @@ def test_collate_goes_into_tuples_dicts_and_leaves_texts():
 @pytest.mark.parametrize(
     ("items", "error", "reason"),
     [
-        ([np.zeros(3), np.zeros(3), np.zeros(4)], ShapeError, r"\(3,\), item 2 is shape \(4,\)"),
-        ([(1, 2), (1, 2, 3)], ShapeError, r"the length 2, item 1 is \(1, 2, 3\)"),
+        ([np.zeros(3), np.zeros(3), np.zeros(4)], ShapeError, r"\(3,\), item 2 is of shape \(4,\)"),
+        ([(1, 2), (1, 2, 3)], ShapeError, r"the length 2, item 1 is of length 3"),
         ([(1, 2), 3], ShapeError, "the length 2, item 1 is 3"),
-        ([{"a": 1}, {"b": 1}], ShapeError, r"keys \['a'\], item 1 is \{'b': 1\}"),
-        ([1, np.zeros(2)], ShapeError, r"the shape \(\), item 1 is shape \(2,\)"),
+        ([{"a": 1}, {"b": 1}], ShapeError, r"keys \['a'\], item 1 is a dict with \['b'\]"),
+        ([1, np.zeros(2)], ShapeError, r"the shape \(\), item 1 is of shape \(2,\)"),
         ([None, None], DtypeError, "item 0 is a NoneType"),
         ([1, None], DtypeError, "item 1 is a NoneType"),
         ([1, 2**63], DtypeError, f"does not fit int64: {2**63}"),

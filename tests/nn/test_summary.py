@@ -29,6 +29,14 @@ def test_numbers_by_hand() -> None:
     assert "2 for each multiply-add" in text
 
 
+def test_a_module_tells_it_of_itself() -> None:
+    model = nn.Sequential(nn.Linear(4, 3), nn.ReLU())
+    assert str(model.summary(input_size=(2, 4))) == str(nn.summary(model, input_size=(2, 4)))
+    assert model.summary(minidl.ones(5, 4)).rows[1].shapes == [(5, 3)]
+    with pytest.raises(TypeError, match=r"write input_size=\(2, 4\) if it is the shape"):
+        model.summary((2, 4))
+
+
 def test_the_model_is_left_as_it_was() -> None:
     model = nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(), nn.Linear(2, 2))
     model[1].eval()

@@ -46,6 +46,20 @@ def test_planted_bug_is_caught_and_its_cause_is_named(name: str, seed: int) -> N
     assert caught.value.argument is not None
 
 
+@pytest.mark.parametrize("name", [n for n, e in LIBRARY.items() if e.forward is not None])
+def test_reproduction_fails_in_the_same_way(name: str) -> None:
+    exercise = LIBRARY[name]
+    with pytest.raises(GradientError) as caught:
+        exercise.examine(exercise.wrong)
+    lines = caught.value.reproduction
+    if caught.value.problem not in ("shape", "changes its inputs"):  # they tell all by themselves
+        assert 3 <= len(lines.splitlines()) <= 5
+        with pytest.raises(GradientError) as again:
+            exec(compile(lines, "reproduction", "exec"), {})
+        assert again.value.cause == caught.value.cause
+        assert repr(again.value.analytic) == repr(caught.value.analytic)  # nan, too
+
+
 @every_exercise
 @pytest.mark.parametrize("seed", [0, 1])
 def test_right_version_passes(name: str, seed: int) -> None:
@@ -151,6 +165,15 @@ def test_list_of_a_level(run) -> None:
     _, text, _ = run("list", "--level", "3")
     assert "conv2d" in text
     assert "bias " not in text
+
+
+def test_the_page_has_all_of_them(run) -> None:
+    """If not: replace the table in docs/buglab.md by what this command prints."""
+    page = (ROOT / "docs" / "buglab.md").read_text("utf-8")
+    table = run("list", "--markdown")[1]
+    assert len(table.splitlines()) == len(LIBRARY) + 2
+    assert page.endswith(table)
+    assert page.count(f"{len(LIBRARY)} wrong derivatives") == 1
 
 
 def test_show_and_hide_the_cause(run) -> None:
@@ -259,11 +282,15 @@ def test_colours_on_a_terminal_only(run, monkeypatch) -> None:
 
 def test_as_a_program() -> None:
     """As a user runs it, on a terminal that knows no Greek."""
+    path = f"{ROOT}{os.pathsep}{ROOT / 'kernels'}"
     done = subprocess.run(
         [sys.executable, "-W", "error", "-m", "minidl.testing.buglab", "solution", "cumsum"],
-        cwd=ROOT, capture_output=True, text=True, check=False,
-        env={"PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'kernels'}", "PYTHONIOENCODING": "ascii"},
-    )  # fmt: skip
+        env=os.environ | {"PYTHONPATH": path, "PYTHONIOENCODING": "ascii"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert "np.cumsum(g[::-1])[::-1]" in done.stdout
     assert "?" in done.stdout

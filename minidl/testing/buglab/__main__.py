@@ -20,6 +20,11 @@ def list_all(options: argparse.Namespace) -> int:
     """List the exercises."""
     chosen = [e for e in library().values() if options.level in (None, e.level)]
     rows = [(e.name, e.topic, "*" * e.level, e.title) for e in chosen]
+    if options.markdown:
+        print("| name | topic | level | what is computed |\n|---|---|---|---|")
+        for name, *cells in rows:
+            print("|", " | ".join([f"`{name}`", *(c.replace("|", "\\|") for c in cells)]), "|")
+        return 0
     terminal.table(f"{len(chosen)} wrong derivatives", ("name", "topic", "level", "what"), rows)
     print(f"\n{PROGRAM} show NAME | hint NAME [2] | solution NAME")
     print(f"{PROGRAM} start NAME [FOLDER] | try FILE … | check NAME FILE")
@@ -116,7 +121,7 @@ def _judge(exercise: Exercise, path: str, hide_cause: bool) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog=PROGRAM, description="Classic wrong derivatives to mend.")
-    parser.set_defaults(run=list_all, level=None)
+    parser.set_defaults(run=list_all, level=None, markdown=False)
     commands = parser.add_subparsers(metavar="command")
 
     def command(name: str, run: Callable[[argparse.Namespace], int]) -> argparse.ArgumentParser:
@@ -126,6 +131,7 @@ def _parser() -> argparse.ArgumentParser:
 
     listing = command("list", list_all)
     listing.add_argument("--level", type=int, choices=(1, 2, 3), help="only these")
+    listing.add_argument("--markdown", action="store_true", help="as a table for a page")
     showing = command("show", show)
     hinting = command("hint", hint)
     solving = command("solution", solution)

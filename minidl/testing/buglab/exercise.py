@@ -29,8 +29,8 @@ exercises: dict[str, "Exercise"] = {}  # by name, in the order in which they wer
 _IMPORTS = (
     (r"\bnp\.", "import numpy as np\n"),
     (r"\bops\.", "from minidl import ops"),
-    (r"@op\(", "from minidl.tape import op"),
-    (r"\bKept\(", "from minidl.tape import Kept"),
+    (r"\bKept\(", "from minidl.tape import Kept, op"),
+    (r"^(?!.*\bKept\().*@op\(", "from minidl.tape import op"),
 )
 
 
@@ -86,7 +86,7 @@ class Exercise:
         parts = [*self.helpers, *([self.forward] if self.forward else []), self.wrong]
         text = "\n\n\n".join(_source(part) for part in parts)
         text = re.sub(rf"\b{self.wrong.__name__}\b", self.target, text)
-        imports = "\n".join(line for sign, line in _IMPORTS if re.search(sign, text))
+        imports = "\n".join(line for sign, line in _IMPORTS if re.search(sign, text, re.DOTALL))
         return f"{imports.strip()}\n\n\n{text}\n".lstrip()
 
     def examine(self, candidate: Any, seed: int = 0) -> Any:

@@ -53,9 +53,10 @@ def heading(text: str) -> None:
 
 def say(text: str) -> None:
     """Show prose; lines that are indented (formulas) stay as they are."""
-    for paragraph in text.split("\n\n"):
-        lines = paragraph.splitlines()
-        if any(line.startswith(" ") for line in lines):
-            print("\n".join(lines))
-        else:
-            print("\n".join(textwrap.wrap(" ".join(lines), 90)))
+    print("\n\n".join(_wrapped(paragraph) for paragraph in text.split("\n\n")))
+
+
+def _wrapped(paragraph: str) -> str:
+    if any(line.startswith(" ") for line in paragraph.splitlines()):
+        return paragraph
+    return textwrap.fill(" ".join(paragraph.splitlines()), 90)

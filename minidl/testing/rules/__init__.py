@@ -69,14 +69,13 @@ def explain(evidence: Sequence[Evidence]) -> str:
                 continue
             if said:
                 other = "" if e is evidence[0] else f"argument {e.argument}: "
-                return other + said + _of_order(e)
+                return other + said + ("" if e.order == 1 else _of_second_order(said))
     return ""
 
 
-def _of_order(e: Evidence) -> str:
-    if e.order == 1:
-        return ""
+def _of_second_order(said: str) -> str:
+    stop = "" if said.endswith("?") else "."
     return (
-        ". (This is the second derivative; if the first is right, something in it is a constant "
-        "to the tape, cut off from the graph: a kept array, .detach(), .data)"
+        f"{stop} This is the second derivative; if the first is right, something in it is a "
+        "constant to the tape, cut off from the graph: a kept array, .detach(), .data"
     )

@@ -10,6 +10,8 @@ from minidl.testing.evidence import Evidence, same
 from minidl.testing.points import Array
 from minidl.testing.rules.words import listed, places
 
+MANY = 40  # orders and directions of axes are tried up to this number
+
 
 def another_arguments(e: Evidence) -> str:
     """What is returned is the gradient of another argument."""
@@ -141,7 +143,11 @@ def another_mask(e: Evidence) -> str:
 
 
 def changes(a: Array) -> Iterator[tuple[Callable[[Array], Array], str]]:
-    """The ways to turn an array that keep its shape, with words for them."""
+    """The ways to turn an array that keep its shape, with words for them; MANY at most."""
+    return itertools.islice(_changes(a), MANY)
+
+
+def _changes(a: Array) -> Iterator[tuple[Callable[[Array], Array], str]]:
     if a.ndim == 2 and a.shape[0] == a.shape[1] > 1:
         yield (lambda v: v.T), "transposed"
     elif a.ndim > 2:

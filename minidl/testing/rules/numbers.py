@@ -89,9 +89,11 @@ def constant_factor(e: Evidence) -> str:
         return ""
     if abs(c + 1) < CLOSE:
         return "the sign is wrong"
+    meanings = "; or ".join(dict.fromkeys(_meanings(abs(c), e)))
+    if not meanings and e.numeric.size == 1:
+        return ""  # a single number always has a ratio
     sign = "the sign is wrong, and there is a " if c < 0 else ""
-    meanings = list(dict.fromkeys(_meanings(abs(c), e)))
-    return f"{sign}{'; or '.join(meanings) or f'factor {abs(c):.6g}, the same everywhere'}"
+    return sign + (meanings or f"factor {abs(c):.6g}, the same everywhere")
 
 
 def _meanings(c: float, e: Evidence) -> Iterator[str]:

@@ -239,10 +239,11 @@ exercise(
 )  # fmt: skip
 
 
-@op(x=lambda g, x, out: g * (1 - out * ops.tanh(x.detach() if hasattr(x, "detach") else x)))
+@op(x=lambda g, out, y: g * (1 - out * y))
 def squash_wrong(x):
     """tanh(x), as an operation of minidl."""
-    return np.tanh(x)
+    y = np.tanh(x)
+    return y, Kept(y=y)
 
 
 @op(x=lambda g, out: g * (1 - out * out))
@@ -258,11 +259,12 @@ exercise(
     told=("second", "factor 1/2", "cut off"),
     hints=(
         "First order right, second order half of what it should be.",
-        "tanh² is a product of two factors that both depend on x. Which one is cut off?",
+        "out and y are the same numbers, but to the tape one of them is a constant. Which?",
     ),
     solution="""
-    d(1 - t²)/dx = -2 t t'. With one factor detached from the graph only one of the two terms of
-    the product rule is left: the second derivative is half.
+    d(1 - t²)/dx = -2 t t'. `out` is the output, with its place on the tape; the kept y is a bare
+    array. So of the two terms of the product rule only one is left, and the second derivative is
+    half of what it should be:
 
         @op(x=lambda g, out: g * (1 - out * out))
     """,
