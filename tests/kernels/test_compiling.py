@@ -116,7 +116,7 @@ def test_the_two_forms_do_not_meet_in_the_cache(copy: Path) -> None:
     x, out = np.ones(8), np.empty(8)
     forms.double.serial(x, out)
     assert not out.min() < 2
-    form = forms.double._parallel
+    form = forms.double.parallel
     form(x, out)
     print(*[sum(f.run.stats.cache_hits.values()) for f in (forms.double.serial, form)])
     print(*["numba_parallel_for" in f.run.inspect_llvm(f.run.signatures[0]) for f in
@@ -164,3 +164,32 @@ def test_what_is_said_of_it(copy: Path) -> None:
     assert words[:4] == ["1", "minidl:", "compiling", "kernels"]
     assert run(code.format(""), copy) == ["0"]  # from the cache: nothing to say
     assert run(code.format("seen = io.StringIO()"), copy, NUMBA_CACHE_DIR=str(copy / "c")) == ["0"]
+
+
+def test_warmup_compiles_every_kernel_in_both_forms() -> None:
+    """What it leaves out would be compiled in a user's run."""
+    code = """
+    from minidl_kernels.cpu import warmup
+    from minidl_kernels.cpu.compiling import Kernel
+    before = Kernel.__call__, Kernel.sized
+    assert warmup.main() == 0
+    assert before == (Kernel.__call__, Kernel.sized)
+    for name, module, kernels in warmup.families():
+        for kernel in kernels:
+            for form in (kernel.serial, kernel.parallel):
+                if form is not None:
+                    text = str(form.run.signatures)
+                    assert "float32" in text and "float64" in text, (kernel.__name__, text)
+    """
+    assert "pooling:" in run(code, KERNELS.parent)  # in place: the other tests need them as well
+
+
+def test_warmup_without_a_cache_says_so(installed: Path) -> None:
+    code = """
+    from minidl_kernels.cpu import pooling, warmup
+    warmup.families = lambda: [("pooling", pooling, [pooling._max_pool])]
+    print("status", warmup.main())
+    """
+    words = run(code, installed)
+    assert words[words.index("status") + 1] == "1"
+    assert "NUMBA_CACHE_DIR" in words

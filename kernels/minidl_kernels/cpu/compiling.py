@@ -10,12 +10,13 @@ looks whether the file of a kernel has changed, but not the files of its helpers
 which it is kept has a mark of those.
 """
 
+import contextlib
 import functools
 import hashlib
 import logging
 import sys
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, overload
 
@@ -24,7 +25,8 @@ from numba.core import event
 
 from minidl_kernels.cpu import threads
 
-__all__ = ["Kernel", "compiled", "helper", "named"]
+
+__all__ = ["Kernel", "both_forms", "compiled", "helper", "named"]
 
 # Sums keep their order, and NaN and infinity what they mean: no fastmath unless a kernel asks.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -34,27 +36,54 @@ class Kernel:
     """A compiled function: call it, and it runs on as many threads as `set_num_threads` allows.
 
     serial : its form on one thread, a function of the same arguments
+    parallel : its form on several, or None; not to be called past the Kernel, which sees to locks
     """
 
     def __init__(self, function: Callable[..., Any], parallel: bool, **options: Any) -> None:
         functools.update_wrapper(self, function)
         self.serial = _Form(function, "one_thread", **options)
-        self._parallel = _Form(function, "threads", parallel=True, **options) if parallel else None
+        self.parallel = _Form(function, "threads", parallel=True, **options) if parallel else None
 
     def __call__(self, *args: Any) -> Any:
         """Run on all threads, or serially where there is one."""
-        if self._parallel is None or threads.count == 1:
+        if self.parallel is None or threads.count == 1:
             return self.serial(*args)
         if threads.here.count != threads.count:
             threads.enter()
         if threads.lock is None:
-            return self._parallel(*args)
+            return self.parallel(*args)
         with threads.lock:
-            return self._parallel(*args)
+            return self.parallel(*args)
 
     def sized(self, elements: int, *args: Any) -> Any:
         """Run on one thread if there are few elements, for which a launch would not pay."""
         return self.serial(*args) if elements < threads.SMALL else self(*args)
+
+    def cached_in(self) -> list[str | None]:
+        """Where each form is kept on disk; None for one that cannot be."""
+        forms = [form for form in (self.serial, self.parallel) if form is not None]
+        return [form.run.stats.cache_path for form in forms]
+
+
+@contextlib.contextmanager
+def both_forms() -> Iterator[None]:
+    """Inside the with-block each call of a kernel runs both of its forms."""
+    run, sized = Kernel.__call__, Kernel.sized
+
+    def both(self: Kernel, *args: Any) -> Any:
+        found = self.serial(*args)
+        if self.parallel is not None:
+            threads.enter()
+            with threads.lock or contextlib.nullcontext():
+                self.parallel(*args)
+        return found
+
+    try:
+        Kernel.__call__ = both  # type: ignore[method-assign]
+        Kernel.sized = lambda self, _, *args: both(self, *args)  # type: ignore[method-assign]
+        yield
+    finally:
+        Kernel.__call__, Kernel.sized = run, sized  # type: ignore[method-assign]
 
 
 class _Form:

@@ -13,7 +13,7 @@ from minidl_kernels.cpu.compiling import compiled, helper
 from minidl_kernels.generic import pooling as generic
 from minidl_kernels.generic.arrays import channels_first, channels_last
 
-__all__ = ["max_pool", "max_pool_input"]
+__all__ = ["max_pool", "max_pool_input", "warm_up"]
 
 Ints = tuple[int, ...]
 
@@ -96,3 +96,10 @@ def _scatter(g: Any, index: Any, gx: Any) -> None:
                 if not 0 <= place < gx.shape[1]:  # compiled code would write there all the same
                     raise IndexError("max_pool_input: an index is outside of the input's plane")
                 gx[n, place, c] += g[n, p, c]
+
+
+def warm_up(dtype: str) -> None:
+    """Call each kernel once."""
+    x = np.zeros((1, 1, 2, 2), dtype)
+    out, index = max_pool(x, (2, 2), (2, 2), (0, 0), (1, 1), False)
+    max_pool_input(out, index, x.shape)
