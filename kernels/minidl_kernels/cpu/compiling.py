@@ -71,9 +71,9 @@ def both_forms() -> Iterator[None]:
     run, sized = Kernel.__call__, Kernel.sized
 
     def both(self: Kernel, *args: Any) -> Any:
+        threads.enter()
         found = self.serial(*args)
         if self.parallel is not None:
-            threads.enter()
             with threads.lock or contextlib.nullcontext():
                 self.parallel(*args)
         return found

@@ -20,7 +20,7 @@ from minidl_kernels.cpu.memory import address, flat
 from minidl_kernels.generic import convolution as generic
 from minidl_kernels.generic.arrays import channels_first, channels_last
 
-__all__ = ["conv", "conv_input", "conv_weight"]
+__all__ = ["conv", "conv_input", "conv_weight", "warm_up"]
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
@@ -231,3 +231,12 @@ def _strip(p: direct.Geometry) -> int:
 def _few(p: direct.Geometry) -> bool:
     work = p.n * p.od * p.oh * p.ow * p.groups * p.o * p.c * p.kd * p.kh * p.kw
     return work < FEW
+
+
+def warm_up(dtype: str) -> None:
+    """Call each kernel once, on so much that it is shared among threads."""
+    x, w = np.zeros((1, 16, 16, 16), dtype), np.zeros((16, 16, 3, 3), dtype)
+    options: Any = ((1, 1), ((0, 0), (0, 0)), (1, 1), 1)
+    g = conv(x, w, *options)
+    conv_input(g, w, x.shape, *options)
+    conv_weight(g, x, w.shape, *options)
