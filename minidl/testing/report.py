@@ -2,8 +2,10 @@
 
 import importlib
 import inspect
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -175,6 +177,11 @@ def imported(fn: Any) -> tuple[str, str] | None:
         return None
     if name.isidentifier() and module.startswith("minidl.ops"):
         return "from minidl import ops", f"ops.{name}"
+    if module == "__main__":  # a script: what it is called when another imports it
+        file = getattr(sys.modules["__main__"], "__file__", None)
+        known = fn is getattr(sys.modules["__main__"], name, None)
+        here = (f"from {Path(file).stem} import {name}", name) if file and known else None
+        return here or _from_source(fn)
     try:
         thing: Any = importlib.import_module(module)
         for part in name.split("."):

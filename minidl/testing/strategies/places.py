@@ -21,7 +21,7 @@ def axes(
     """What `axis=` may be for an array of `ndim` axes: None, an int, a tuple; counted from the end.
 
     none, single, several, negative : which of them are drawn. A tuple names no axis twice and at
-    least one; without axes (ndim 0) there is None alone.
+    least one; without axes (ndim 0) there is None, or () where None is not wanted.
 
     >>> from hypothesis import find
     >>> find(axes(3), lambda a: isinstance(a, tuple))
@@ -42,6 +42,8 @@ def axes(
                 unique_by=lambda a: a % ndim,
             ).map(tuple)
         )
+    if not choices and several:
+        choices.append(st.just(()))
     if not choices:
         raise ValueError(f"axes: with ndim {ndim} and these options there is nothing to draw")
     return st.one_of(choices)
