@@ -25,7 +25,6 @@ from numba.core import event
 
 from minidl_kernels.cpu import threads
 
-
 __all__ = ["Kernel", "both_forms", "compiled", "helper", "named"]
 
 # Sums keep their order, and NaN and infinity what they mean: no fastmath unless a kernel asks.
