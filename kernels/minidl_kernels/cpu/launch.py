@@ -56,7 +56,7 @@ def launch(kernel: Callable[..., None], tasks: int, args: Any, room: int, serial
         if mine.memory.size <= KEPT:
             _here.room = mine
     run = _alone if serial or tasks == 1 or threads.count == 1 else _each
-    run(compiled.address, tasks, mine.address, mine.step, args.__array_interface__["data"][0])
+    run(compiled.address, tasks, mine.address, mine.step, args.ctypes.data)
 
 
 def _compile(kernel: Callable[..., None]) -> Any:
