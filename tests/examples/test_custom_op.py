@@ -1,5 +1,6 @@
 """The lessons about an operation of one's own go as told, and as docs/testing.md shows them."""
 
+import inspect
 import os
 import re
 import subprocess
@@ -32,6 +33,31 @@ def test_lessons(lesson, capsys):
     assert "broadcasting is not undone" in output
     assert output.endswith("\n2 right ones passed, 3 wrong ones were found\n")
     assert max(map(len, output.splitlines())) <= 120
+
+
+def words(text):
+    """A text without its numbers, which are not the same everywhere in the last digits."""
+    return re.sub(r"-?\d+(\.\d+)?(e[-+]?\d+)?", "#", text)
+
+
+def test_page_shows_what_the_example_prints(lesson, capsys):
+    lesson.main([])
+    output = words(re.sub("^    ", "", capsys.readouterr().out, flags=re.MULTILINE))
+    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```text\n(.*?)^```$", page, flags=re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 3
+    for block in blocks:
+        pattern = re.escape(words(block)).replace(re.escape("..."), ".*")
+        assert re.search(pattern, output), block
+
+
+def test_page_has_the_functions_of_the_example(lesson):
+    page = (ROOT / "docs" / "testing.md").read_text(encoding="utf-8")
+    said = re.sub(r"^(>>>|\.\.\.) ?", "", page, flags=re.MULTILINE)
+    for fn in (lesson.swish_x, lesson.swish_slope, lesson.layer_loss, lesson.layer_gradient):
+        source = inspect.getsource(fn)
+        body = source.split('"""')[2].strip()  # behind the docstring
+        assert body in said, fn.__name__
 
 
 def test_lesson_that_goes_otherwise_is_an_error(lesson, monkeypatch):
