@@ -50,7 +50,7 @@ def derivatives(op: Op) -> list[tuple[str, str]]:
     if op.joint is not None:
         names = ", ".join([a for a in (*op.positional, op.variadic) if a in op.differentiable])
         return [(names, _call(op.joint))]
-    lambdas = dict(_lambdas(op))
+    lambdas = {name: text for name, text, _ in _lambdas(op)}
     return [(name, lambdas.get(name) or _call(d)) for name, (d, _) in op.derivatives.items()]
 
 
@@ -59,8 +59,8 @@ def _call(function: Callable[..., Any]) -> str:
     return f"{code.co_name}({', '.join(code.co_varnames[: code.co_argcount])})"
 
 
-def _lambdas(op: Op) -> Iterator[tuple[str, str]]:
-    """The bodies of the lambdas in the decorator above an operation, by argument."""
+def _lambdas(op: Op) -> Iterator[tuple[str, str, ast.Lambda]]:
+    """The lambdas in the decorator above an operation: argument, text of the body, node."""
     found = _definition(op.forward)
     if found is None:
         return
@@ -69,7 +69,7 @@ def _lambdas(op: Op) -> Iterator[tuple[str, str]]:
         if isinstance(decorator, ast.Call):
             for keyword in decorator.keywords:
                 if isinstance(keyword.value, ast.Lambda) and keyword.arg in op.derivatives:
-                    yield str(keyword.arg), _text(source, keyword.value.body)
+                    yield str(keyword.arg), _text(source, keyword.value.body), keyword.value
 
 
 def functions(op: Op) -> list[str]:
@@ -77,11 +77,12 @@ def functions(op: Op) -> list[str]:
 
     Operations that they call have cards of their own.
     """
-    own = [op.joint] if op.joint is not None else [d for d, _ in op.derivatives.values()]
     found: dict[str, str] = {}
-    for function in own:
-        if function.__name__ == "<lambda>":
-            _helpers(function, found)
+    lambdas = {name: node for name, _, node in _lambdas(op)}
+    own = {"": op.joint} if op.joint is not None else {n: d for n, (d, _) in op.derivatives.items()}
+    for name, function in own.items():
+        if name in lambdas:
+            _helpers(function, lambdas[name], found)
         else:
             _collect(function, found)
     return list(found.values())
@@ -95,12 +96,13 @@ def _collect(function: Callable[..., Any], found: dict[str, str]) -> None:
     found[function.__name__] = textwrap.dedent(
         "\n".join(source.splitlines()[node.lineno - 1 : node.end_lineno])
     )
-    _helpers(function, found)
+    _helpers(function, node, found)
 
 
-def _helpers(function: Callable[..., Any], found: dict[str, str]) -> None:
-    """The private functions of its own file that a function names."""
-    for name in function.__code__.co_names:
-        helper = function.__globals__.get(name)
-        if name.startswith("_") and isinstance(helper, FunctionType):
+def _helpers(function: Callable[..., Any], node: ast.AST, found: dict[str, str]) -> None:
+    """The private functions of its own file that a function names, in the order of the text."""
+    names = [n for n in ast.walk(node) if isinstance(n, ast.Name) and n.id.startswith("_")]
+    for name in sorted(names, key=lambda n: (n.lineno, n.col_offset)):
+        helper = function.__globals__.get(name.id)
+        if isinstance(helper, FunctionType):
             _collect(helper, found)
