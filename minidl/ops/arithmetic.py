@@ -239,7 +239,6 @@ def _choose(condition: Any, x: Any, y: Any) -> Any:
     x=lambda g, condition: where(condition, g, 0),
     y=lambda g, condition: where(condition, 0, g),
     broadcasts=True,
-    linear_in=("x", "y"),
     formula="x where condition else y",
 )
 def where(condition: Any, x: Any, y: Any) -> Any:
@@ -258,7 +257,6 @@ def where(condition: Any, x: Any, y: Any) -> Any:
     x=lambda g, mask: where(mask, 0, g),
     value=lambda g, mask: where(mask, g, 0),
     broadcasts=True,
-    linear_in=("x", "value"),
     formula="value where mask else x",
 )
 def masked_fill(x: Any, mask: Any, value: Any) -> Any:
@@ -404,7 +402,6 @@ def sign(x: Any) -> Any:
     end=lambda g, weight: g * weight,
     weight=lambda g, x, end: g * (end - x),
     elementwise=True,
-    linear_in=("weight",),
     formula="x + weight * (end - x)",
 )
 def lerp(x: Any, end: Any, weight: Any) -> Any:

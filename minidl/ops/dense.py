@@ -25,7 +25,6 @@ def _flat(x: Any) -> Any:
     x=lambda g, weight: matmul(g, weight),
     weight=lambda g, x: matmul(transpose(_flat(g), 0, 1), _flat(x)),
     bias=lambda g: sum(_flat(g), 0),
-    linear_in=("x", "weight"),
     formula="x @ weight.T + bias",
 )
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
