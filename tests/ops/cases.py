@@ -80,7 +80,8 @@ class Case:
     order : to which order derivatives are checked by differences and against PyTorch
     torch : None if PyTorch has no such function; a function of (torch, *args, **options) where
         PyTorch says it otherwise; default: the function of the same name
-    rtol : for derivatives against differences where the op is badly conditioned (say why)
+    atol : for derivatives against differences: what rounding leaves of numbers that cancel (say
+        why)
     """
 
     def __init__(
@@ -88,11 +89,11 @@ class Case:
         *args: Any,
         order: int = 2,
         torch: Callable[..., Any] | str | None = "same",
-        rtol: float = 1e-6,
+        atol: float | None = None,
         **options: Any,
     ) -> None:
         self.args, self.options = args, options
-        self.order, self.torch, self.rtol = order, torch, rtol
+        self.order, self.torch, self.atol = order, torch, atol
 
     def realised(self, seed: int) -> tuple[list[Any], dict[str, Any]]:
         """Draw: the arguments with arrays in place of drawings."""

@@ -14,7 +14,8 @@ CASES = {
     "log1p": [Case(P(2, 3, low=-0.75))],
     "logaddexp": [
         Case(A(2, 3), A(3)),
-        Case(P(3, low=-900, high=900), P(3, low=-900, high=900), order=1),  # PyTorch's second: NaN
+        # PyTorch's second derivative is NaN; ours is 0 where it is less than rounding leaves, 1e-68
+        Case(P(3, low=-900, high=900), P(3, low=-900, high=900), order=1, atol=1e-12),
     ],
     "erf": [Case(A(2, 3)), Case(P(2, 6, low=-7, high=7)), Case(P(2, 3, low=-0.01, high=0.01))],
     "ndtr": [Case(A(2, 3)), Case(P(2, 6, low=-6, high=6))],

@@ -5,13 +5,16 @@ Record anew (in an environment with the `oracle` extra):
     python tests/ops/oracle.py
 """
 
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from cases import Case, all_cases, arrays_of, with_arrays
 
-RECORD = Path(__file__).parents[1] / "oracle" / "ops.npz"
+TESTS = Path(__file__).parents[1]
+RECORD = TESTS / "oracle" / "ops.npz"
+RECORD_OF_NOTHING = TESTS / "oracle" / "ops_of_nothing.npz"  # of arrays without elements
 SEED = 7
 
 
@@ -127,30 +130,57 @@ def theirs(name: str, case: Case) -> dict[str, np.ndarray] | None:
     return evaluate(call, Theirs.leaf, Theirs, case, *case.realised(SEED))
 
 
-def record() -> None:
-    """Write what PyTorch says of every case to `RECORD`."""
+def record(table: dict[str, list[Case]], path: Path) -> None:
+    """Write what PyTorch says of every case of a table."""
     found: dict[str, np.ndarray] = {}
-    for name, cases in all_cases().items():
+    for name, cases in table.items():
         for i, case in enumerate(cases):
             values = theirs(name, case)
             if values is not None:
                 arrays = arrays_of(*case.realised(SEED))
                 values |= {f"in{k}": a for k, a in enumerate(arrays)}
                 found |= {f"{name}.{i}.{key}": v for key, v in values.items()}
-    RECORD.parent.mkdir(exist_ok=True)
-    np.savez_compressed(RECORD, **found)
-    print(f"{RECORD}: {len(found)} arrays, {RECORD.stat().st_size} bytes")
+    path.parent.mkdir(exist_ok=True)
+    np.savez_compressed(path, **found)
+    print(f"{path}: {len(found)} arrays, {path.stat().st_size} bytes")
 
 
-def recorded() -> dict[tuple[str, int], dict[str, np.ndarray]]:
+def recorded(path: Path = RECORD) -> dict[tuple[str, int], dict[str, np.ndarray]]:
     """All that was recorded, by op and number of the case."""
     found: dict[tuple[str, int], dict[str, np.ndarray]] = {}
-    with np.load(RECORD, allow_pickle=False) as archive:
+    with np.load(path, allow_pickle=False) as archive:
         for key in archive.files:
             name, number, what = key.rsplit(".", 2)
             found.setdefault((name, int(number)), {})[what] = archive[key]
     return found
 
 
+def assert_equal(name: str, ours: dict[str, Any], theirs: dict[str, Any]) -> None:
+    """Outputs to 1e-9, first and second derivatives to 1e-7, in float64.
+
+    Where one engine knows that a derivative is zero, and has none, the other may compute it.
+    """
+    for key in sorted({k for k in theirs if not k.startswith("in")} | ours.keys()):
+        got, want = ours.get(key), theirs.get(key)
+        if got is None or want is None:
+            assert np.all((got if want is None else want) == 0), f"{name}: {key}"
+            continue
+        assert got.shape == want.shape, f"{name}: {key}"
+        assert got.dtype == want.dtype, f"{name}: {key}"
+        tolerance = 1e-9 if key.startswith("out") else 1e-7
+        scale = np.max(np.abs(want[np.isfinite(want)]), initial=1e-300)
+        np.testing.assert_allclose(
+            got, want, rtol=tolerance, atol=tolerance * scale, err_msg=f"{name}: {key}"
+        )
+
+
 if __name__ == "__main__":
-    record()
+    import sys
+
+    sys.path.append(str(TESTS / "gradients"))
+    from cases_of_nothing import EMPTY
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch warns of the variance of nothing
+        record(all_cases(), RECORD)
+        record(EMPTY, RECORD_OF_NOTHING)
