@@ -9,7 +9,9 @@ from typing import Any
 
 import numpy as np
 from cases import Case, all_cases, arrays_of, with_arrays
-from oracle import cotangent, outputs_of
+from kinks import KINKS
+from kinks import ours as at_kink
+from oracle import SEED, Ours, assert_equal, cotangent, evaluate, outputs_of, recorded
 
 import minidl
 from minidl import ops
@@ -146,7 +148,8 @@ def derivatives(name: str, case: Case, seed: int = 2) -> Any:
     if not subject.has_gradient():
         flat(subject)
         return None
-    if case.order < 1:
+    outputs = subject.floats(*[minidl.tensor(p) for p in subject.points])
+    if case.order < 1 or not all(np.isfinite(y.data).all() for y in outputs):
         return None
     order = 3 if name in THIRD and case.order > 1 else 2
     return gradcheck(
@@ -260,6 +263,34 @@ def single(name: str, case: Case, seed: int = 6) -> None:
         )
 
 
+# ---- what tests/ops proves, for the mutants -----------------------------------------------------
+
+
+@functools.cache
+def _said_by_pytorch() -> Any:
+    return recorded()
+
+
+def pytorch(name: str, case: Case) -> None:
+    """Outputs, first and second derivatives are those recorded of PyTorch."""
+    known = _said_by_pytorch().get((name, cases()[name].index(case)))
+    if known is not None:
+        args, options = case.realised(SEED)
+        assert_equal(name, evaluate(function(name), Ours.leaf, Ours, case, args, options), known)
+
+
+def kinks(name: str, case: Case) -> None:
+    """The gradients at the op's kinks are the declared ones (for the first of its cases)."""
+    if case is not cases()[name][0]:
+        return
+    for of, kink in KINKS.values():
+        if of == name:
+            found = at_kink(name, kink)
+            for argument, want in kink.gradient.items():
+                got = 0.0 if found[argument] is None else found[argument]
+                close(np.asarray(got), np.broadcast_to(want, np.shape(got)), 1e-8, f"{name}: kink")
+
+
 PIECES: tuple[Callable[[str, Case], Any], ...] = (
-    derivatives, definition, both_readings, layouts, single, repeated,
+    derivatives, definition, both_readings, kinks, pytorch, layouts, single,
 )  # fmt: skip

@@ -3,25 +3,38 @@
 - nothing moves between host and device by itself: `asarray` in, `asnumpy` out, else TypeError
 - reductions and single elements are arrays without axes, never NumPy's scalars
 - names and keywords that CuPy lacks are refused (`api.json`, read off CuPy by `record.py`)
-- results of ufuncs lie in C order whatever the arguments' order; `empty` holds NaN, not zeros
-- an index out of range wraps round instead of raising
+- what is computed lies in C order whatever the arguments' order; `empty` holds NaN, not zeros
+- an index out of range wraps round instead of raising, and of values written to one place the first
+  stays, where NumPy keeps the last (CuPy: any of them)
 """
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-SCALARS = (bool, int, float, np.generic)
+SCALARS = (bool, int, float, complex, np.generic)
 _API: dict[str, list[str] | None] = json.loads((Path(__file__).parent / "api.json").read_text())
-_LIKE_UFUNCS = {"clip", "nan_to_num", "where"}  # in CuPy their results lie in C order as well
-_ARITHMETIC = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift"
-_METHODS = (
-    "nonzero reshape transpose swapaxes ravel flatten squeeze astype copy view sum prod mean max "
-    "min argmax argmin all any cumsum cumprod clip repeat take diagonal trace round argsort"
-)
+# Whose results keep the layout of their argument in CuPy, or have the one that was asked for.
+_KEEP_LAYOUT = {"zeros_like", "ones_like", "full_like", "astype", "copy", "asfortranarray"}
+_REFUSED = {"einsum": {"out", "order", "dtype", "casting"}}  # CuPy's signature does not say so
+_ARITHMETIC = "add sub mul truediv floordiv mod pow matmul and or xor lshift rshift divmod"
+# The methods of CuPy's arrays with the keywords that they take: none has `where` or `initial`.
+_METHODS = {
+    "nonzero": "", "reshape": "order", "transpose": "", "swapaxes": "", "ravel": "order",
+    "flatten": "order", "squeeze": "axis", "view": "dtype",
+    "astype": "dtype order casting subok copy", "copy": "order",
+    "sum": "axis dtype out keepdims", "prod": "axis dtype out keepdims",
+    "mean": "axis dtype out keepdims", "var": "axis dtype out ddof keepdims",
+    "std": "axis dtype out ddof keepdims", "max": "axis out keepdims", "min": "axis out keepdims",
+    "argmax": "axis out dtype keepdims", "argmin": "axis out dtype keepdims",
+    "all": "axis out keepdims", "any": "axis out keepdims", "cumsum": "axis dtype out",
+    "cumprod": "axis dtype out", "clip": "min max out", "repeat": "repeats axis",
+    "take": "indices axis out", "diagonal": "offset axis1 axis2",
+    "trace": "offset axis1 axis2 dtype out", "round": "decimals out", "argsort": "axis",
+}  # fmt: skip
 
 
 def _host(x: Any) -> Any:
@@ -47,7 +60,27 @@ def _run(function: Callable[..., Any], *args: Any, **options: Any) -> Any:
     args = tuple([_host(a) for a in args])
     options = {k: _host(v) for k, v in options.items()}
     with np.errstate(all="ignore"):  # a GPU warns of nothing
-        return _device(function(*args, **options))
+        result = function(*args, **options)
+    if getattr(function, "__name__", "") in _KEEP_LAYOUT or options.get("out") is not None:
+        return _device(result)
+    return _device(_in_c_order(result, [a for a in _leaves(args) if isinstance(a, np.ndarray)]))
+
+
+def _leaves(tree: Any) -> Iterator[Any]:
+    for leaf in tree:
+        if isinstance(leaf, (list, tuple)):
+            yield from _leaves(leaf)
+        else:
+            yield leaf
+
+
+def _in_c_order(result: Any, arguments: list[np.ndarray]) -> Any:
+    """What was computed, in C order; a view of an argument stays as it is."""
+    if isinstance(result, (list, tuple)):
+        return type(result)([_in_c_order(r, arguments) for r in result])
+    if not isinstance(result, np.ndarray) or any(np.may_share_memory(result, a) for a in arguments):
+        return result
+    return np.ascontiguousarray(result).reshape(result.shape)
 
 
 class ndarray:
@@ -69,6 +102,7 @@ class ndarray:
     strides = property(lambda self: self.inside.strides)
     flags = property(lambda self: self.inside.flags)
     T = property(lambda self: ndarray(self.inside.T))
+    mT = property(lambda self: ndarray(self.inside.mT))
 
     @property
     def base(self) -> Any:
@@ -138,24 +172,25 @@ class ndarray:
         found = self.inside[index]
         if np.ndim(found) == 0 and not isinstance(found, np.ndarray):
             found = self.inside[(*index, ...)]  # a view without axes, as in CuPy
-        return ndarray(found)
+        return ndarray(_in_c_order(found, [self.inside]))
 
     def __setitem__(self, key: Any, value: Any) -> None:
         if not isinstance(value, (ndarray, *SCALARS)):
             raise TypeError(f"Unsupported type {type(value)}")
+        index, value = self._index(key), _host(value)
         with np.errstate(all="ignore"):
-            self.inside[self._index(key)] = _host(value)
+            if any(isinstance(k, np.ndarray) and k.dtype != bool for k in index):
+                places = np.arange(self.size).reshape(self.shape)[index]
+                values = np.broadcast_to(value, places.shape)
+                order = np.unravel_index(places.reshape(-1)[::-1], self.shape)
+                self.inside[order] = values.reshape(-1)[::-1]  # the first of several stays
+            else:
+                self.inside[index] = value
 
 
 def _axes_taken(keys: tuple[Any, ...]) -> int:
     return sum(k.ndim if isinstance(k, ndarray) and k.dtype == bool else 1 for k in keys
                if k is not None)  # fmt: skip
-
-
-def _ordered(result: Any) -> Any:
-    if not isinstance(result, ndarray):
-        return result
-    return ndarray(np.ascontiguousarray(result.inside).reshape(result.shape))
 
 
 def _operator(name: str) -> Callable[..., Any]:
@@ -164,7 +199,7 @@ def _operator(name: str) -> Callable[..., Any]:
             if isinstance(other, np.ndarray):
                 raise TypeError("Unsupported type <class 'numpy.ndarray'>")
             return NotImplemented
-        return _ordered(_run(getattr(np.ndarray, name), self, other))
+        return _run(getattr(np.ndarray, name), self, other)
 
     return call
 
@@ -180,25 +215,32 @@ def _in_place(name: str) -> Callable[..., Any]:
     return call
 
 
-def _method(name: str) -> Callable[..., Any]:
-    return lambda self, *args, **options: _run(getattr(np.ndarray, name), self, *args, **options)
+def _method(name: str, keywords: str) -> Callable[..., Any]:
+    function = getattr(np.ndarray, name)
+
+    def call(self: ndarray, *args: Any, **options: Any) -> Any:
+        if strange := options.keys() - set(keywords.split()):
+            raise TypeError(f"cupy.ndarray.{name}() has no keyword {sorted(strange)}")
+        return _run(function, self, *args, **options)
+
+    return call
 
 
 def _unary(name: str) -> Callable[..., Any]:
-    return lambda self: _ordered(_run(getattr(np.ndarray, name), self))
+    return lambda self: _run(getattr(np.ndarray, name), self)
 
 
 for _name in _ARITHMETIC.split():
     for _spelling in (f"__{_name}__", f"__r{_name}__"):
         setattr(ndarray, _spelling, _operator(_spelling))
-    if _name != "matmul":
+    if _name not in ("matmul", "divmod"):
         setattr(ndarray, f"__i{_name}__", _in_place(f"__i{_name}__"))
 for _name in ["lt", "le", "gt", "ge", "eq", "ne"]:
     setattr(ndarray, f"__{_name}__", _operator(f"__{_name}__"))
 for _name in ["neg", "pos", "abs", "invert"]:
     setattr(ndarray, f"__{_name}__", _unary(f"__{_name}__"))
-for _name in _METHODS.split():
-    setattr(ndarray, _name, _method(_name))
+for _name, _keywords in _METHODS.items():
+    setattr(ndarray, _name, _method(_name, _keywords))
 
 
 def asarray(x: Any, dtype: Any = None, order: Any = None) -> ndarray:
@@ -249,8 +291,7 @@ class _Ufunc:
         if out is not None:
             _run(self.function, *args, out=out, **options)
             return out
-        result = _run(self.function, *args, **options)
-        return tuple(map(_ordered, result)) if isinstance(result, tuple) else _ordered(result)
+        return _run(self.function, *args, **options)
 
     def reduce(self, x: ndarray, axis: Any = 0, dtype: Any = None, keepdims: bool = False) -> Any:
         if self.name not in ("add", "multiply"):
@@ -272,10 +313,10 @@ def __getattr__(name: str) -> Any:
     allowed = _API[name]
 
     def call(*args: Any, **options: Any) -> Any:
-        ordered = _ordered if name in _LIKE_UFUNCS else lambda result: result
-        if allowed is not None and (strange := options.keys() - set(allowed)):
+        strange = options.keys() - set(allowed) if allowed is not None else set()
+        if strange := strange | (options.keys() & _REFUSED.get(name, set())):
             raise TypeError(f"cupy.{name}() has no keyword {sorted(strange)}")
-        return ordered(_run(found, *args, **options))
+        return _run(found, *args, **options)
 
     return call
 
@@ -289,3 +330,7 @@ class lib:
         @staticmethod
         def as_strided(x: ndarray, shape: Any = None, strides: Any = None) -> ndarray:
             return ndarray(np.lib.stride_tricks.as_strided(x.inside, shape, strides))
+
+        @staticmethod
+        def sliding_window_view(x: ndarray, window_shape: Any, axis: Any = None) -> ndarray:
+            return ndarray(np.lib.stride_tricks.sliding_window_view(x.inside, window_shape, axis))
