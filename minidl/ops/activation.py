@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from minidl.device import array_module
+from minidl.device import array_module, laid_out_like
 from minidl.dtypes import as_dtype
 from minidl.errors import ShapeError
 from minidl.ops import _checks
@@ -458,9 +458,10 @@ def softmax(x: Any, dim: int | None = None, *, dtype: Any = None) -> Any:
     x : floats, dim : an axis; it must be given -> the shape of x, in `dtype` if that is given
     Raises ValueError without a dim, IndexError if there is no such axis, DtypeError for no floats.
     """
+    given = x
     x, axes = _prepared("softmax", x, dim, dtype)
     e = array_module(x).exp(x)
-    return e / sum(e, axes, True)
+    return laid_out_like(e / sum(e, axes, True), given)
 
 
 @op(
@@ -471,9 +472,10 @@ def softmax(x: Any, dim: int | None = None, *, dtype: Any = None) -> Any:
 )
 def log_softmax(x: Any, dim: int | None = None, *, dtype: Any = None) -> Any:
     """The logarithm of `softmax(x, dim)`, without forming it. Arguments and errors are the same."""
+    given = x
     x, axes = _prepared("log_softmax", x, dim, dtype)
     xp = array_module(x)
-    return x - xp.log(sum(xp.exp(x), axes, True))
+    return laid_out_like(x - xp.log(sum(xp.exp(x), axes, True)), given)
 
 
 @composite(formula="softmax of -x along dim")

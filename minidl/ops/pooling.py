@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 import minidl_kernels as kernels
-from minidl.device import array_module
+from minidl.device import array_module, channels_last, laid_out_like
 from minidl.ops import _checks
 from minidl.ops.linalg import matmul
 from minidl.ops.spatial import over_batch, pairs, windows
@@ -105,7 +105,8 @@ def max_pool_take(x: Any, index: Any) -> Any:
 
     x : (N, C, *S), index : (N, C, *windows), places in the image read row by row
     """
-    return array_module(x).take_along_axis(_rows(x), _rows(index), 2).reshape(index.shape)
+    taken = array_module(x).take_along_axis(_rows(x), _rows(index), 2)
+    return laid_out_like(taken.reshape(index.shape), index)
 
 
 def _rows(x: Any) -> Any:
@@ -430,6 +431,7 @@ def adaptive_max_pool(x: Any, output_size: Any, return_indices: bool) -> Any:
             part = tuple([slice(*cells[i]) for cells, i in zip(grid, cell, strict=True)])
             first = _rows(x[..., *part]).argmax(-1)
             index[..., *cell] = plane[part].reshape(-1)[first]
+        index = channels_last(index)
         out = max_pool_take(x, index)
     return (out, index, Kept(index=index)) if return_indices else (out, Kept(index=index))
 

@@ -37,3 +37,9 @@ def test_float32_is_as_exact_as_the_condition_allows(name: str, case: Any) -> No
 @pytest.mark.parametrize(("name", "case"), CASES)
 def test_the_same_bits_twice(name: str, case: Any) -> None:
     proof.repeated(name, case)
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
+def test_derivatives_agree_with_differences(name: str, case: Any) -> None:
+    """First and second order, the third for some; what has no derivative is flat."""
+    proof.derivatives(name, case)
