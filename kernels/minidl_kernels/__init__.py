@@ -17,7 +17,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["KERNELS", "find", "use"]
+from minidl_kernels.plans import algorithm, conv2d_plan, exact_convolution
+
+__all__ = ["KERNELS", "algorithm", "conv2d_plan", "exact_convolution", "find", "use"]
 
 # Each kernel and the module (the same name in every room) that holds it.
 KERNELS: dict[str, str] = {

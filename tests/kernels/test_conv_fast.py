@@ -10,6 +10,7 @@ import mmap
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,6 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import minidl_kernels as kernels
+from minidl_kernels import plans
 from minidl_kernels.cpu import convolution as fast
 from minidl_kernels.cpu import threads
 from minidl_kernels.generic import convolution as generic
@@ -54,6 +57,30 @@ def problems(draw: Any) -> Problem:
     inputs, outputs = draw(st.sampled_from([1, 2, 3, 8, 19])), draw(st.sampled_from([1, 7, 16, 37]))
     x, w = (n, groups * inputs, *spatial), (groups * outputs, inputs, *kernel)
     return Problem(x, w, stride, padding, dilation, groups)
+
+
+@st.composite
+def three_by_three(draw: Any) -> Problem:
+    """What Winograd's algorithm takes: padding beyond the kernel, and channels of any number."""
+    pads = st.tuples(st.integers(0, 3), st.integers(0, 3))
+    padding = (draw(pads), draw(pads))
+    height, width = (max(3 - sum(p), 1) + draw(st.integers(0, 14)) for p in padding)
+    c, o = draw(st.sampled_from([1, 5, 16, 21, 70])), draw(st.sampled_from([1, 7, 16, 37]))
+    x, w = (draw(st.integers(1, 3)), c, height, width), (o, c, 3, 3)
+    return Problem(x, w, (1, 1), padding, (1, 1), 1)
+
+
+@pytest.fixture(params=["direct", "winograd", "deep"])
+def algorithm(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Force an algorithm for each test that asks for it."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "deep":
+            patch.setattr(plans, "CACHED", 0)
+            patch.setattr(plans, "TILES", 1000)
+            choose = plans.choose
+            patch.setattr(plans, "choose", lambda *args: choose(*args)._replace(deep=True))
+        with kernels.algorithm("direct" if request.param == "direct" else "winograd"):
+            yield request.param
 
 
 def numbers(shape: tuple[int, ...], seed: int = 0) -> Any:
@@ -108,6 +135,33 @@ def test_equals_array_code(p: Problem) -> None:
         within(ours, expected, 4 * EPSILON * max(k, 4))
 
 
+def test_each_algorithm_keeps_its_bound(algorithm: str) -> None:
+    """The bounds of the table in `plans`, in units of epsilon * conv(|x|, |w|)."""
+    bound = EPSILON * {"direct": 4, "winograd": 100, "deep": 100}[algorithm]
+
+    @given(three_by_three(), st.sampled_from([1e-15, 1.0, 1e12]))
+    def check(p: Problem, scale: float) -> None:
+        x, w = numbers(p.x) * np.float32(scale), weights(p.w)
+        y = fast.conv(x, w, *p.options)
+        g = numbers(y.shape, 2)
+        wide = [a.astype("f8") for a in (x, w, g)]
+        for ours, f in (
+            (y, lambda x, w, g: generic.conv(x, w, *p.options)),
+            (
+                fast.conv_input(g, w, p.x, *p.options),
+                lambda x, w, g: generic.conv_input(g, w, p.x, *p.options),
+            ),
+            (
+                fast.conv_weight(g, x, p.w, *p.options),
+                lambda x, w, g: generic.conv_weight(g, x, p.w, *p.options),
+            ),
+        ):
+            largest = f(*map(np.abs, wide)).max(initial=0)
+            within(ours, f(*wide), bound * largest)
+
+    check()
+
+
 @given(problems(), st.sampled_from([None, "relu"]), st.booleans())
 def test_bias_and_activation(p: Problem, activation: str | None, biased: bool) -> None:
     x, w = numbers(p.x), weights(p.w)
@@ -119,6 +173,16 @@ def test_bias_and_activation(p: Problem, activation: str | None, biased: bool) -
         plain = np.maximum(plain, 0)
     y = fast.conv(x, w, *p.options, bias, activation)
     np.testing.assert_allclose(y, plain, rtol=1e-6, atol=1e-5)
+
+
+def test_bias_and_activation_by_each_algorithm(algorithm: str) -> None:
+    x, w = numbers((2, 21, 10, 11)), weights((37, 21, 3, 3))
+    options = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    bias = np.linspace(-20, 20, 37).astype("f4")
+    expected = np.maximum(generic.conv(x, w, *options) + bias.reshape(-1, 1, 1), 0)
+    y = fast.conv(x, w, *options, bias, "relu")
+    np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4)
+    assert (y == 0).any()
 
 
 @given(
@@ -236,7 +300,7 @@ SHAPES = [
 
 
 @pytest.mark.parametrize("p", SHAPES, ids=range(len(SHAPES)))
-def test_the_same_bits_at_any_number_of_threads(p: Problem) -> None:
+def test_the_same_bits_at_any_number_of_threads(p: Problem, algorithm: str) -> None:
     before, seen = threads.get_num_threads(), set()
     try:
         for count in (1, 2, 1, 2):
@@ -247,13 +311,66 @@ def test_the_same_bits_at_any_number_of_threads(p: Problem) -> None:
     assert len(seen) == 1
 
 
-def test_nan_and_infinity_pass_through_as_in_array_code() -> None:
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # of NumPy, infinity - infinity
+def test_nan_and_infinity_pass_through_as_in_array_code(algorithm: str) -> None:
     p = Problem((2, 19, 13, 14), (37, 19, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 1)
     x, w = numbers(p.x), weights(p.w)
     x[0, 3, 5, 6], x[1, 2, 0, 0], x[1, 4, 7, 8] = np.nan, np.inf, -np.inf
-    y, expected = fast.conv(x, w, *p.options), generic.conv(x.astype("f8"), w, *p.options)
-    np.testing.assert_array_equal(np.isnan(y), np.isnan(expected))
-    np.testing.assert_array_equal(np.isposinf(y), np.isposinf(expected))
-    np.testing.assert_array_equal(np.isneginf(y), np.isneginf(expected))
-    relu = fast.conv(x, w, *p.options, None, "relu")
-    np.testing.assert_array_equal(np.isnan(relu), np.isnan(expected))
+    g = numbers((2, 37, 13, 14), 2)
+    g[1, 1, 12, 13], g[0, 5, 4, 4] = np.nan, np.inf
+    wide = [a.astype("f8") for a in (x, w, g)]
+    same(fast.conv(x, w, *p.options), generic.conv(*wide[:2], *p.options))
+    gx = fast.conv_input(g, w, p.x, *p.options)
+    same(gx, generic.conv_input(wide[2], wide[1], p.x, *p.options))
+    gw = fast.conv_weight(g, x, p.w, *p.options)
+    same(gw, generic.conv_weight(wide[2], wide[0], p.w, *p.options))
+    y = fast.conv(x, w, *p.options, None, "relu")
+    same(y, np.maximum(generic.conv(*wide[:2], *p.options), 0))
+
+
+def test_what_overflows_on_the_way_alone_does_not_overflow(algorithm: str) -> None:
+    """Winograd's sums reach 100 times the numbers; the result is then that of "direct"."""
+    x, w = numbers((1, 16, 9, 9)) * np.float32(1e36), weights((16, 16, 3, 3)) / np.float32(16)
+    options = ((1, 1), ((1, 1), (1, 1)), (1, 1), 1)
+    y = fast.conv(x, w, *options)
+    expected = generic.conv(x.astype("f8"), w, *options)
+    np.testing.assert_allclose(y, expected, rtol=1e-3, atol=1e33)
+
+
+def same(ours: Any, expected: Any) -> None:
+    """The same numbers are not finite, each in its way."""
+    for kind in (np.isnan, np.isposinf, np.isneginf):
+        np.testing.assert_array_equal(kind(ours), kind(expected))
+        assert kind is np.isneginf or kind(expected).any()
+
+
+# ---- the plan ----------------------------------------------------------------------------
+
+
+def test_the_plan_says_what_runs() -> None:
+    plan = kernels.conv2d_plan((8, 64, 56, 56), (64, 64, 3, 3), padding=1)
+    assert {choice.algorithm for choice in plan} == {"winograd"}
+    assert not any(choice.deep for choice in plan)
+    plan = kernels.conv2d_plan((8, 512, 7, 7), (512, 512, 3, 3), padding=1)
+    assert {(choice.algorithm, choice.deep) for choice in plan} == {("winograd", True)}
+    assert kernels.conv2d_plan((4, 3, 224, 224), (64, 3, 3, 3)).forward.algorithm == "direct"
+    assert kernels.conv2d_plan((8, 64, 56, 56), (64, 64, 3, 3), 2).weight.algorithm == "direct"
+    assert kernels.conv2d_plan((8, 64, 9, 9), (64, 64, 1, 1)).input.algorithm == "direct"
+    wide = kernels.conv2d_plan((8, 64, 56, 56), (64, 64, 3, 3), dtype="float64")
+    assert wide.forward == ("im2col", "compiled kernels are for float32, this is float64", False)
+
+
+def test_switches_are_undone() -> None:
+    args = ((8, 64, 56, 56), (64, 64, 3, 3), 1, ((1, 1), (1, 1)))
+    before = kernels.conv2d_plan(*args)
+    with kernels.exact_convolution():
+        plan = kernels.conv2d_plan(*args)
+        assert {choice.algorithm for choice in plan} == {"direct"}
+        with kernels.exact_convolution(False):
+            assert kernels.conv2d_plan(*args) == before
+    for name in ("direct", "im2col"):
+        with kernels.algorithm(name):
+            assert {choice.algorithm for choice in kernels.conv2d_plan(*args)} == {name}
+    assert kernels.conv2d_plan(*args) == before
+    with pytest.raises(ValueError, match="algorithm: name is 'fft'; expected one of"):
+        kernels.algorithm("fft")

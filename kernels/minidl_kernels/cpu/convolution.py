@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from minidl_kernels import plans
-from minidl_kernels.cpu import direct
+from minidl_kernels.cpu import direct, winograd_forward, winograd_weight
 from minidl_kernels.cpu.launch import launch
-from minidl_kernels.cpu.memory import address, flat
+from minidl_kernels.cpu.memory import address, contiguous, flat
 from minidl_kernels.generic import convolution as generic
 from minidl_kernels.generic.arrays import channels_first, channels_last
 
@@ -44,8 +44,9 @@ def conv(
     n, c, *spatial = x.shape
     o, _, *kernel = w.shape
     out = generic.output_sizes(spatial, kernel, stride, padding, dilation)
-    algorithm = plans.choose(x.dtype, w.shape, groups)
-    if algorithm == "im2col" or 0 in (n, c, o, *out):
+    options = (stride, padding, dilation, groups, x.dtype)
+    choice = plans.choose("forward", x.shape, w.shape, *options)
+    if choice.algorithm == "im2col" or 0 in (n, c, o, *out):
         return generic.conv(x, w, stride, padding, dilation, groups, bias, activation)
     y = np.empty((n, *out, o), x.dtype)
     taps = np.arange(math.prod(kernel))
@@ -53,6 +54,10 @@ def conv(
     shift = _shift(bias, activation, o)
     relu = activation == "relu"
     x = channels_last(x)
+    if choice.algorithm == "winograd" and winograd_forward.convolve(
+        contiguous(x), w, False, before, y, shift, relu, choice.deep
+    ):
+        return channels_first(y)
     _direct(x, w, False, taps, kernel, stride, before, dilation, groups, y, shift, relu)
     return channels_first(y)
 
@@ -60,7 +65,7 @@ def conv(
 def _shift(bias: Any, activation: str | None, o: int) -> Any:
     """The bias as kernels take it: zeros for none before an activation, None if nothing is done."""
     if bias is not None:
-        return np.ascontiguousarray(bias, np.float32)
+        return contiguous(bias.astype(np.float32, copy=False))
     return np.zeros(o, np.float32) if activation else None
 
 
@@ -69,10 +74,17 @@ def conv_input(
 ) -> Any:
     """Gradient with respect to x: g (N, O, *P), w (O, C / groups, *K) -> `shape` (N, C, *S)."""
     n, c, *spatial = shape
-    algorithm = plans.choose(g.dtype, w.shape, groups)
-    if algorithm == "im2col" or 0 in (n, c, *g.shape, *spatial):
+    options = (stride, padding, dilation, groups, g.dtype)
+    choice = plans.choose("input", shape, w.shape, *options)
+    if choice.algorithm == "im2col" or 0 in (n, c, *g.shape, *spatial):
         return generic.conv_input(g, w, shape, stride, padding, dilation, groups)
     kernel = w.shape[2:]
+    if choice.algorithm == "winograd":
+        gx = np.empty((n, *spatial, c), g.dtype)
+        before = tuple(2 - b for b, _ in padding)
+        rows = contiguous(channels_last(g))
+        if winograd_forward.convolve(rows, w, True, before, gx, deep=choice.deep):
+            return channels_first(gx)
     axes = [phases(*axis) for axis in zip(spatial, kernel, stride, padding, dilation, strict=True)]
     whole = all(len(axis) == step for axis, step in zip(axes, stride, strict=True))
     gx = (np.empty if whole else np.zeros)((n, *spatial, c), g.dtype)
@@ -110,11 +122,16 @@ def conv_weight(
 ) -> Any:
     """Gradient with respect to w: g (N, O, *P), x (N, C, *S) -> `shape` (O, C / groups, *K)."""
     o, each, *kernel = shape
-    algorithm = plans.choose(g.dtype, shape, groups)
-    if algorithm == "im2col" or 0 in (*g.shape, *x.shape, *shape):
+    options = (stride, padding, dilation, groups, g.dtype)
+    choice = plans.choose("weight", x.shape, shape, *options)
+    if choice.algorithm == "im2col" or 0 in (*g.shape, *x.shape, *shape):
         return generic.conv_weight(g, x, shape, stride, padding, dilation, groups)
-    g, x = np.ascontiguousarray(channels_last(g)), channels_last(x)
+    g, x = contiguous(channels_last(g)), channels_last(x)
     before = tuple(b for b, _ in padding)
+    if choice.algorithm == "winograd":
+        gw = np.empty(shape, g.dtype)
+        if winograd_weight.gradient(contiguous(x), g, before, gw, choice.deep):
+            return gw
     x, p = _geometry(x, o, kernel, stride, before, dilation, groups, g)
     taps, panels = math.prod(kernel), groups * -(-p.o // 16)
     units = p.n * p.od * -(-p.oh // p.rows) * -(-p.ow // p.columns)
@@ -148,7 +165,7 @@ def _direct(
 ) -> None:
     """Write into y (N, *P, O) the convolution of x (N, *S, C), both channels-last."""
     x, p = _geometry(x, y.shape[-1], kernel, stride, before, dilation, groups, y)
-    w, places = np.ascontiguousarray(w), np.ascontiguousarray(taps, np.intp)
+    w, places = contiguous(w), np.ascontiguousarray(taps, np.intp)
     used, blocks = math.prod(kernel), groups * -(-p.o // 16)
     panels = np.empty(blocks * used * p.c * 16, y.dtype)
     args = p._replace(

@@ -5,7 +5,13 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["address", "flat"]
+__all__ = ["address", "contiguous", "flat"]
+
+
+def contiguous(x: Any) -> Any:
+    """x in C order and aligned to its items; itself if it is so."""
+    x = np.ascontiguousarray(x)
+    return x if x.flags.aligned else x.copy()
 
 
 def flat(x: Any) -> tuple[Any, tuple[int, ...]]:
@@ -19,9 +25,7 @@ def flat(x: Any) -> tuple[Any, tuple[int, ...]]:
         turned = x.transpose(order)
         if turned.flags.c_contiguous and x.flags.aligned:
             return turned, tuple(s // x.itemsize for s in x.strides)
-    x = np.ascontiguousarray(x)
-    if not x.flags.aligned:
-        x = x.copy()
+    x = contiguous(x)
     strides = [math.prod(x.shape[axis + 1 :]) for axis in range(x.ndim)]
     return x, tuple(strides)
 
