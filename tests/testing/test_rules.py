@@ -95,6 +95,34 @@ def test_right_at_some_indices() -> None:
     assert "right at index 0, 2, 4, 5 of axis 0 and wrong at the others" in said
 
 
+def test_dependence_on_the_wrong_outputs() -> None:
+    def fn(x):
+        return np.append(x[:1], x[1:] * x[:-1])
+
+    def strange(g, x):
+        out = g * np.append(1, x[:-1])
+        out[:-1] += g[1:] * x[1:]
+        out[3] += g[0] * x[0]
+        return out
+
+    def lost(g, x):
+        out = g * np.append(1, x[:-1])
+        out[:-2] += g[1:-1] * x[1:-1]
+        return out * (2 + x**2)
+
+    x = normal(6)
+    said = cause_of(fn, (x,), strange)
+    assert "element (3,) of x gets a gradient from output (0,), which does not depend on it" in said
+    said = cause_of(fn, (x,), lost)
+    assert "element (4,) of x gets none from output (5,), which does depend on it" in said
+
+
+def test_no_function_has_this_gradient() -> None:
+    a, b = normal(4, 4), normal(4, 4, seed=1)
+    said = cause_of(lambda x: x @ a @ x, (normal(4, seed=2),), lambda g, x: g * 2 * b @ x)
+    assert "no function has this gradient" in said
+
+
 def test_what_the_others_share_is_right() -> None:
     said = cause_of(
         lambda x, y: x * y, (normal(), normal(seed=1)), lambda g, x, y: (g * y + g * x**2, g * x)

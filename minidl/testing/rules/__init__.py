@@ -35,7 +35,9 @@ from minidl.testing.rules.numbers import (
     some_signs,
 )
 from minidl.testing.rules.where import (
+    dependence,
     ends_of_an_axis,
+    formula,
     low_rank,
     one_argument,
     overwritten,
@@ -50,8 +52,8 @@ RULES = (
     not_a_number, nothing, only_at_kinks, not_linear_in_g, single_precision, constant_factor,
     another_arguments, lacks_g, factor_of_values, of_the_input, some_signs, other_axes, shifted,
     reordered, as_if, right_if_symmetric, wrong_axis, another_mask, should_be_zero, invariance,
-    ends_of_an_axis, zero_slices, overwritten, homogeneity, low_rank, partly_right, not_a_gradient,
-    one_argument,
+    ends_of_an_axis, zero_slices, overwritten, homogeneity, low_rank, dependence, partly_right,
+    formula, not_a_gradient, one_argument,
 )  # fmt: skip
 FOR_DIRECTIONS = (not_a_number, nothing, not_linear_in_g, single_precision, constant_factor)
 

@@ -1,5 +1,7 @@
 """Rules that say where it is wrong, if no more can be said: slices, ends, single uses."""
 
+from typing import Any
+
 import numpy as np
 
 from minidl.testing.evidence import CLOSE, Evidence, largest
@@ -63,12 +65,9 @@ def ends_of_an_axis(e: Evidence) -> str:
 
 def overwritten(e: Evidence) -> str:
     """Of several outputs that depend on an element only some contribute, and these rightly."""
-    if e.jacobian is None or e.g.size > FEW or e.g.ndim == 0 or not e.jacobian.any():
+    if (found := by_output(e)) is None:
         return ""
-    outputs = list(np.ndindex(e.g.shape))
-    true = np.array([e.jacobian[(..., *k)] for k in outputs])
-    ours = np.array([e.pull(one_at(k, e.g.shape), e.inputs) for k in outputs])
-    tiny = CLOSE * largest(true)
+    ours, true, tiny = found
     counts, agree = np.abs(true) > tiny, np.abs(ours - true) <= tiny
     lost = counts & (np.abs(ours) <= tiny)
     several = counts.sum(axis=0) > 1
@@ -89,6 +88,54 @@ def overwritten(e: Evidence) -> str:
         "overwritten where they must be added (repeated indices, windows that overlap; `+=`, "
         "`np.add.at`)?"
     )
+
+
+def dependence(e: Evidence) -> str:
+    """A gradient from outputs that do not depend on the element, or none from those that do."""
+    if (found := by_output(e)) is None:
+        return ""
+    ours, true, tiny = found
+    for wrong, words in (
+        ((np.abs(ours) > tiny) & (true == 0), "gets a gradient from output {}, which does not"),
+        ((np.abs(true) > tiny) & (ours == 0), "gets none from output {}, which does"),
+    ):
+        if wrong.any():
+            k, *index = (int(i) for i in np.argwhere(wrong)[0])
+            output = tuple(int(i) for i in np.unravel_index(k, e.g.shape))
+            return (
+                f"element {tuple(index)} of {e.argument} {words.format(output)} depend on it: an "
+                f"index, an offset or a step is off{the_others(e)}"
+            )
+    return ""
+
+
+def formula(e: Evidence) -> str:
+    """Each output depends on one element, and the gradient knows it: so it is the formula."""
+    if (found := by_output(e)) is None or e.g.shape != e.x.shape or e.g.size < 2:
+        return ""
+    ours, true, tiny = found
+    other = ~np.eye(e.g.size, dtype=bool)
+    if (np.abs(np.stack([ours, true]).reshape(2, e.g.size, -1)[:, other]) > tiny).any():
+        return ""
+    return (
+        "each output depends on the element at its own place alone, so no sum, axis or index is "
+        f"to blame but the formula: a term of it (of a product rule, of one of several uses of "
+        f"{e.argument}, a path through the graph) is missing or evaluated somewhere else"
+        f"{the_others(e)}"
+    )
+
+
+def by_output(e: Evidence) -> tuple[Any, Any, float] | None:
+    """What each output by itself contributes: (ours, true), one output after the other.
+
+    With what is as good as 0. None if there are too many outputs, or nothing is known of them.
+    """
+    if e.jacobian is None or e.g.size > FEW or e.g.ndim == 0 or not e.jacobian.any():
+        return None
+    outputs = list(np.ndindex(e.g.shape))
+    true = np.array([e.jacobian[(..., *k)] for k in outputs])
+    ours = np.array([e.pull(one_at(k, e.g.shape), e.inputs) for k in outputs])
+    return ours, true, CLOSE * largest(true)
 
 
 def low_rank(e: Evidence) -> str:

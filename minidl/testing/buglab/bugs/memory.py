@@ -175,6 +175,57 @@ exercise(
 )  # fmt: skip
 
 
+class GraphWrong:
+    """y = a sin(a) with a = x²: a graph in which a is used by two functions."""
+
+    def forward(self, x):
+        self.x, self.a = x, x * x
+        self.b = np.sin(self.a)
+        return self.a * self.b
+
+    def backward(self, g):
+        da, db = g * self.b, g * self.a
+        dx = da * 2 * self.x
+        da = da + db * np.cos(self.a)
+        return dx
+
+
+class GraphRight:
+    """y = a sin(a) with a = x²: a graph in which a is used by two functions."""
+
+    def forward(self, x):
+        self.x, self.a = x, x * x
+        self.b = np.sin(self.a)
+        return self.a * self.b
+
+    def backward(self, g):
+        da, db = g * self.b, g * self.a
+        da = da + db * np.cos(self.a)
+        return da * 2 * self.x
+
+
+exercise(
+    "graph", level=2, topic="memory", wrong=GraphWrong, right=GraphRight,
+    inputs=lambda rng: (rng.normal(size=(2, 3)),),
+    told=("formula", "a path through the graph"),
+    hints=(
+        "Each line is right. Draw the graph: who waits for whom?",
+        "How complete is da when it is passed on to x?",
+    ),
+    solution="""
+    y = a b and b = sin a both use a, so da = g b + (g a) cos a, and only then dx = da · 2x. The
+    wrong version passes da on when its first part is there; the second comes too late.
+
+        da = da + db * np.cos(self.a)
+        return da * 2 * self.x
+
+    A node may be left only when everything that used it has been: reverse topological order. That
+    is why an engine sorts the graph (or walks it by time of recording, as minidl does) and does
+    not simply recurse.
+    """,
+)  # fmt: skip
+
+
 def safe_sqrt_wrong(x):
     """√x for positive x, else x. With minidl's operations."""
     return ops.where(x > 0, ops.sqrt(x), x)

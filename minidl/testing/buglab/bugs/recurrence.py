@@ -138,7 +138,7 @@ def rnn_previous_wrong(g, x, w, u):
 exercise(
     "rnn_previous", level=3, topic="recurrence",
     forward=rnn, wrong=rnn_previous_wrong, right=rnn_right, inputs=sequence,
-    told=("another place or step", "x and w is right"),
+    told=("does not depend on it", "a step is off", "x and w is right"),
     hints=(
         "Only the gradient of U is wrong.",
         "Which state was multiplied by U in step t: the one before, or the one after?",
