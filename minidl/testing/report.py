@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import sys
+import textwrap
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -72,11 +73,18 @@ class GradientError(AssertionError):
             lines.append(f"    ratio      {self.ratio:.10g}")
         lines += [f"    {note}" for note in self.notes]
         if self.cause:
-            lines.append(f"likely cause: {self.cause}")
+            lines.append(_folded(f"likely cause: {self.cause}"))
         if self.reproduction:
             lines.append("to see it again:")
             lines += [f"    {line}" for line in self.reproduction.splitlines()]
         return "\n".join(lines)
+
+
+def _folded(text: str) -> str:
+    """Fold a long line; what goes on is indented."""
+    return textwrap.fill(
+        text, 100, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
+    )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from minidl.testing.buglab import answers, terminal
 from minidl.testing.buglab.exercise import AnswerError, Exercise, library
 
 PROGRAM = "python -m minidl.testing.buglab"
-HIDDEN = f"(hidden; `{PROGRAM} show NAME` tells it)"
 
 
 def list_all(options: argparse.Namespace) -> int:
@@ -82,12 +81,9 @@ def complaint(exercise: Exercise, candidate: object, *, hide_cause: bool = False
     except AnswerError as error:
         return str(error)
     except GradientError as error:
-        text = str(error)
-        return (
-            text.replace(error.cause, HIDDEN.replace("NAME", exercise.name))
-            if (hide_cause and error.cause)
-            else text
-        )
+        if hide_cause and error.cause:
+            error.cause = f"(hidden; `{PROGRAM} show {exercise.name}` tells it)"
+        return str(error)
     return ""
 
 

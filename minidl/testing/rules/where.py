@@ -118,10 +118,9 @@ def formula(e: Evidence) -> str:
     if (np.abs(np.stack([ours, true]).reshape(2, e.g.size, -1)[:, other]) > tiny).any():
         return ""
     return (
-        "each output depends on the element at its own place alone, so no sum, axis or index is "
-        f"to blame but the formula: a term of it (of a product rule, of one of several uses of "
-        f"{e.argument}, a path through the graph) is missing or evaluated somewhere else"
-        f"{the_others(e)}"
+        f"each output depends on {e.argument} at its own place alone, so the formula is to blame, "
+        "not a sum, axis or index: is a term missing (of a product rule, a second use of "
+        f"{e.argument}, a path through the graph)?{the_others(e).removeprefix('.')}"
     )
 
 
