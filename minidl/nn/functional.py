@@ -89,7 +89,7 @@ from minidl.ops import (
     unflatten,
     unfold,
 )
-from minidl.ops.normalization import normalize_channels
+from minidl.ops.normalization import check_channels, normalize_channels
 from minidl.tape import touch
 from minidl.tensor import Tensor
 
@@ -199,6 +199,7 @@ def batch_norm(
     """
     if not training:
         return ops.batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    check_channels("batch_norm", input, running_mean=running_mean, running_var=running_var)
     out, mean, var = normalize_channels(input, weight, bias, eps)
     count = input.shape[0] * math.prod(input.shape[2:])
     if count:

@@ -49,6 +49,12 @@ def same_device(op: str, **arrays: Any) -> None:
         )
 
 
+def tensor(op: str, name: str, x: Any) -> None:
+    """Raise DtypeError unless `x` is a tensor or an array."""
+    if not (isinstance(x, TensorBase) or is_array(x)):
+        raise DtypeError(f"{op}: {name} is {x!r:.60} ({type(x).__name__}), expected a tensor")
+
+
 def floating(op: str, name: str, x: Any) -> None:
     """Raise DtypeError unless `x` is of a float dtype."""
     if x.dtype.kind != "f":

@@ -180,16 +180,22 @@ def _check_eps(name: str, eps: Any) -> None:
         raise ValueError(f"{name}: eps is {eps!r}, expected a number, at least 0")
 
 
-def _check_channels(name: str, x: Any, **vectors: Any) -> None:
-    """Raise ShapeError unless x is (N, C, …) and every vector given (C,)."""
+def check_channels(name: str, x: Any, **vectors: Any) -> None:
+    """Raise ShapeError unless x is (N, C, …) and every vector given (C,), statistics of floats."""
+    _checks.tensor(name, "x", x)
     if len(x.shape) < 2:
         raise ShapeError(f"{name}: x has shape {x.shape}, expected (N, C, …)")
     for what, v in vectors.items():
-        if v is not None and v.shape != x.shape[1:2]:
+        if v is None:
+            continue
+        _checks.tensor(name, what, v)
+        if v.shape != x.shape[1:2]:
             raise ShapeError(
                 f"{name}: {what} has shape {v.shape}, expected one number for each of the "
                 f"{x.shape[1]} channels of x {x.shape}"
             )
+        if what.startswith("running"):
+            _checks.floating(name, what, v)
 
 
 def _along_channels(x: Any) -> tuple[int, ...]:
@@ -210,7 +216,7 @@ def normalize_channels(
 
     Raises ValueError for a single value per channel: its variance says nothing.
     """
-    _check_channels("batch_norm", x, weight=weight, bias=bias)
+    check_channels("batch_norm", x, weight=weight, bias=bias)
     shape = _along_channels(x)
     axes = (0, *range(2, len(x.shape)))
     if math.prod([x.shape[a] for a in axes]) == 1:
@@ -243,7 +249,7 @@ def batch_norm(
     otherwise. Source: Ioffe and Szegedy (2015), arXiv:1502.03167.
     """
     if training:
-        _check_channels("batch_norm", x, running_mean=running_mean, running_var=running_var)
+        check_channels("batch_norm", x, running_mean=running_mean, running_var=running_var)
         return normalize_channels(x, weight, bias, eps)[0]
     if running_mean is None or running_var is None:
         raise ValueError("batch_norm: running_mean and running_var are needed unless training")
@@ -254,11 +260,10 @@ def _by_running(
     name: str, x: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, eps: float
 ) -> Any:
     """Normalise by given statistics: a scale and a shift for each channel."""
-    _check_channels(
+    check_channels(
         name, x, running_mean=running_mean, running_var=running_var, weight=weight, bias=bias
     )
-    for what, v in (("x", x), ("running_mean", running_mean), ("running_var", running_var)):
-        _checks.floating(name, what, v)
+    _checks.floating(name, "x", x)
     _check_eps(name, eps)
     scale = rsqrt(running_var + eps)
     if weight is not None:
@@ -296,7 +301,10 @@ def instance_norm(
                 "instance_norm: running_mean and running_var are needed with use_input_stats=False"
             )
         return _by_running("instance_norm", x, running_mean, running_var, weight, bias, eps)
-    _check_channels("instance_norm", x, weight=weight, bias=bias)
+    check_channels(
+        "instance_norm", x,
+        running_mean=running_mean, running_var=running_var, weight=weight, bias=bias,
+    )  # fmt: skip
     if math.prod(x.shape[2:]) == 1:
         raise ValueError(
             f"instance_norm: x {tuple(x.shape)} has one value per sample and channel; expected more"
@@ -315,7 +323,7 @@ def group_norm(
     Raises ShapeError if the channels cannot be split so, ValueError if a group holds one value
     over the whole batch. Source: Wu and He (2018), arXiv:1803.08494.
     """
-    _check_channels("group_norm", x, weight=weight, bias=bias)
+    check_channels("group_norm", x, weight=weight, bias=bias)
     n, c, *sizes = x.shape
     num_groups = _checks.integer("group_norm", "num_groups", num_groups)
     if num_groups < 1 or c % num_groups:

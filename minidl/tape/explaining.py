@@ -10,7 +10,10 @@ from minidl.tape.nodes import TensorBase
 from minidl.tape.registry import registry
 
 # What arrays and Python itself raise where an argument is not what an operation takes.
-BARE = (ValueError, TypeError, IndexError, AttributeError, OverflowError, ZeroDivisionError)
+BARE = (
+    *(ValueError, TypeError, IndexError, KeyError, AttributeError),
+    *(OverflowError, ZeroDivisionError),
+)
 
 
 def speaker(error: Exception) -> str | None:

@@ -229,7 +229,10 @@ class Op:
             elif isinstance(out, np.generic):
                 out = np.asarray(out)  # NumPy's reductions to a single number return scalars
             elif self.elementwise and type(out) is not np.ndarray:
-                out = laid_out_like(out, *values)  # a device's functions forget the layout
+                try:
+                    out = laid_out_like(out, *values)  # a device's functions forget the layout
+                except BARE as error:  # `out` is no array: what came was none
+                    raise self._explained(error, values) from None
         if kind is None:
             return out  # arrays in, arrays out: how derivatives run in an ordinary backward pass
         node = None

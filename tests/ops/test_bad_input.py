@@ -9,7 +9,7 @@ import pytest
 import standin
 
 import minidl
-from minidl import ops
+from minidl import nn, ops
 from minidl.device import _device_packages, _module_of
 from minidl.errors import DeviceError, DtypeError, ShapeError
 from minidl.tape import tie
@@ -89,6 +89,35 @@ REFUSED = [
         DtypeError,
         "batch_norm: running_mean is int64, expected a float dtype",
     ),
+    (
+        lambda: ops.instance_norm(t(1, 2, 4), t(2, 3)),
+        ShapeError,
+        r"instance_norm: running_mean has shape \(2, 3\), expected one number for each of the 2",
+    ),
+    (
+        lambda: ops.instance_norm(t(1, 2, 4), "mean"),
+        DtypeError,
+        r"instance_norm: running_mean is 'mean' \(str\), expected a tensor",
+    ),
+    (
+        lambda: nn.functional.batch_norm(t(4, 3), i(0, 0, 0), t(3), training=True),
+        DtypeError,
+        "batch_norm: running_mean is int64, expected a float dtype",
+    ),
+    (
+        lambda: nn.functional.batch_norm(t(4, 3), t(2, 3), t(3), training=True),
+        ShapeError,
+        r"batch_norm: running_mean has shape \(2, 3\), expected one number for each of the 3",
+    ),
+    (
+        lambda: nn.functional.batch_norm([1], None, None, training=True),
+        DtypeError,
+        r"batch_norm: x is \[1\] \(list\), expected a tensor",
+    ),
+    (lambda: ops.logical_not(None), DtypeError, "logical_not: x is None, expected a tensor"),
+    (lambda: ops.logical_or(None, 0), DtypeError, "logical_or: x is None, expected a tensor"),
+    (lambda: ops.pairwise_distance(None, t(2)), DtypeError, "pairwise_distance: sub: x is N"),
+    (lambda: ops.getitem({}, 0), ValueError, r"getitem: 0 \(x is {} \(dict\), index"),
     # Labels, probabilities, indices.
     (
         lambda: ops.cross_entropy(t(2, 3), i(0, 3)),
