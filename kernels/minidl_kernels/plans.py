@@ -4,6 +4,7 @@
 |---|---|---|
 | "im2col" | windows copied into a matrix, and one product of matrices | 4 |
 | "direct" | tiles of that product straight from the image, nothing copied | 4 |
+| "depthwise" | sums of shifted rows, for a filter for each channel | 4 |
 | "winograd" | a quarter of the multiplications of a 3 x 3 kernel, for more additions | 100 |
 
 The error of a result is at most so many times epsilon * conv(|x|, |w|), tested on random numbers.
@@ -100,10 +101,12 @@ def choose(
     """The algorithm of one kind, "forward", "input" or "weight"; options in full."""
     if dtype != np.float32:
         return Choice("im2col", f"compiled kernels are for float32, this is {dtype}")
-    if groups > 1 and w[1] == 1:
-        return Choice("im2col", "one input channel in each group")
     if _forced == "im2col":
         return Choice("im2col", "forced")
+    if groups > 1 and w[1] == 1:
+        if w[0] == groups:
+            return Choice("depthwise", "a filter for each channel")
+        return Choice("im2col", "several filters for each channel")
     if _forced == "direct":
         return Choice("direct", "forced")
     simple = len(w) == 4 and set(stride) == set(dilation) == {1} and groups == 1

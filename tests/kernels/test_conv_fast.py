@@ -53,8 +53,10 @@ def problems(draw: Any) -> Problem:
         max(1, d * (k - 1) + 1 - sum(pads)) + more
         for k, d, pads, more in zip(kernel, dilation, padding, each(0, 15), strict=True)
     ]
-    n, groups = draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 1, 2, 3]))
+    n, groups = draw(st.integers(1, 3)), draw(st.sampled_from([1, 1, 1, 2, 3, 37]))
     inputs, outputs = draw(st.sampled_from([1, 2, 3, 8, 19])), draw(st.sampled_from([1, 7, 16, 37]))
+    if groups == 37:  # depthwise
+        groups, inputs, outputs = draw(st.sampled_from([2, 8, 16, 19, 37])), 1, 1
     x, w = (n, groups * inputs, *spatial), (groups * outputs, inputs, *kernel)
     return Problem(x, w, stride, padding, dilation, groups)
 
@@ -296,6 +298,7 @@ SHAPES = [
     Problem((8, 32, 13, 13), (64, 32, 3, 3), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
     Problem((2, 48, 14, 14), (64, 48, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
     Problem((2, 24, 15, 15), (36, 12, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 2),
+    Problem((2, 43, 15, 15), (43, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 43),
 ]
 
 

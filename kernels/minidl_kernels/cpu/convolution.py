@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from minidl_kernels import plans
-from minidl_kernels.cpu import direct, winograd_forward, winograd_weight
+from minidl_kernels.cpu import depthwise, direct, winograd_forward, winograd_weight
 from minidl_kernels.cpu.launch import launch
 from minidl_kernels.cpu.memory import address, contiguous, flat
 from minidl_kernels.generic import convolution as generic
@@ -54,6 +54,9 @@ def conv(
     shift = _shift(bias, activation, o)
     relu = activation == "relu"
     x = channels_last(x)
+    if choice.algorithm == "depthwise":
+        _depthwise(x, _by_taps(w), kernel, stride, before, dilation, y, shift, relu)
+        return channels_first(y)
     if choice.algorithm == "winograd" and winograd_forward.convolve(
         contiguous(x), w, False, before, y, shift, relu, choice.deep
     ):
@@ -96,6 +99,10 @@ def conv_input(
         here = tuple(slice(i, None, step) for i, step in zip(starts, stride, strict=True))
         part = gx[:, *here]
         sizes = [*map(len, used)]
+        if choice.algorithm == "depthwise":
+            rows = _by_taps(w)[np.argsort(taps.reshape(-1))[-math.prod(sizes) :]]
+            _depthwise(g, rows, sizes, ones, before, spread, part)
+            continue
         _direct(g, w, True, taps.reshape(-1), sizes, ones, before, spread, groups, part)
     return channels_first(gx)
 
@@ -132,6 +139,8 @@ def conv_weight(
         gw = np.empty(shape, g.dtype)
         if winograd_weight.gradient(contiguous(x), g, before, gw, choice.deep):
             return gw
+    if choice.algorithm == "depthwise":
+        return _depthwise_weight(x, g, kernel, stride, before, dilation).reshape(shape)
     x, p = _geometry(x, o, kernel, stride, before, dilation, groups, g)
     taps, panels = math.prod(kernel), groups * -(-p.o // 16)
     units = p.n * p.od * -(-p.oh // p.rows) * -(-p.ow // p.columns)
@@ -177,6 +186,46 @@ def _direct(
     tasks = p.n * p.od * -(-p.oh // p.rows) * -(-p.ow // p.columns)
     launch(direct.pack_filters, blocks, args, room, _few(p))
     launch(direct.forward, tasks, args, room, _few(p))
+
+
+def _by_taps(w: Any) -> Any:
+    """(C, 1, *K) -> (taps, C)."""
+    return np.ascontiguousarray(w.reshape(len(w), -1).T)
+
+
+def _depthwise(
+    x: Any,
+    w: Any,
+    kernel: Any,
+    stride: Any,
+    before: Any,
+    dilation: Any,
+    y: Any,
+    bias: Any = None,
+    relu: bool = False,
+) -> None:
+    """`_direct` with a filter (taps, C) for each channel."""
+    x = contiguous(x)
+    _, p = _geometry(x, x.shape[-1], kernel, stride, before, dilation, x.shape[-1], y)
+    args = p._replace(
+        x=address(x), w=address(w), y=address(y),
+        bias=0 if bias is None else address(bias), relu=int(relu),
+    ).packed()  # fmt: skip
+    launch(depthwise.forward, p.n * p.od * p.oh, args, 0, _few(p))
+
+
+def _depthwise_weight(
+    x: Any, g: Any, kernel: Any, stride: Any, before: Any, dilation: Any
+) -> Any:  # fmt: skip
+    """The gradient of the weights, (C, taps)."""
+    x, c = contiguous(x), x.shape[-1]
+    _, p = _geometry(x, c, kernel, stride, before, dilation, c, g)
+    partial = np.empty((min(TASKS, p.n * p.od * p.oh), math.prod(kernel), c), g.dtype)
+    args = p._replace(
+        x=address(x), y=address(g), partial=address(partial), chunks=len(partial)
+    ).packed()
+    launch(depthwise.weight_chunk, len(partial), args, 0, _few(p))
+    return np.ascontiguousarray(partial.sum(axis=0).T)
 
 
 def _geometry(

@@ -23,7 +23,7 @@ from minidl_kernels.cpu.gemm import TILE_COLUMNS, gemm_rows, pack
 from minidl_kernels.cpu.launch import floats, integers, record
 from minidl_kernels.cpu.simd import LANES, load, maximum, splat, store, transpose
 
-__all__ = ["Geometry", "add_chunks", "forward", "pack_filters", "weight_chunk"]
+__all__ = ["Geometry", "add_chunks", "forward", "geometry", "pack_filters", "weight_chunk"]
 
 
 class Geometry(NamedTuple):
@@ -85,7 +85,7 @@ class Geometry(NamedTuple):
 
 
 _RECORD = np.dtype([(name, np.intp) for name in Geometry._fields])
-_geometry = record(_RECORD)
+geometry = record(_RECORD)
 
 
 # ---- what a task reads --------------------------------------------------------------------------
@@ -205,7 +205,7 @@ def _finish(y: Any, start: int, step: int, count: int, width: int, bias: Any, re
 
 def forward(task: int, room: int, args: int) -> None:
     """Convolve one block of outputs with all filters."""
-    p = _geometry(args)
+    p = geometry(args)
     x, panels, y, strip = floats(p.x), floats(p.panels), floats(p.y), floats(room)
     n, od, h0, rows, w0, columns = _block(p, task)
     height, width = _reach(p, rows, columns)
@@ -247,7 +247,7 @@ def pack_filters(task: int, room: int, args: int) -> None:
 
     w (groups, O, C, taps) -> panels (groups, O / 16, used taps, C, 16)
     """
-    p = _geometry(args)
+    p = geometry(args)
     w, panels, places, buffer = floats(p.w), floats(p.panels), integers(p.places), floats(room)
     # In a swapped convolution c and o already mean what the kernel reads and writes.
     taps, lanes, depth, lane_step, depth_step = p.taps, p.o, p.c, p.c * p.taps, p.taps
@@ -281,7 +281,7 @@ def pack_filters(task: int, room: int, args: int) -> None:
 
 def weight_chunk(task: int, room: int, args: int) -> None:
     """The sums over one chunk of the output blocks, for one part of the output channels."""
-    p = _geometry(args)
+    p = geometry(args)
     x, g, partial, mine = floats(p.x), floats(p.y), floats(p.partial), floats(room)
     chunks, parts = p.chunks, p.parts
     chunk, part = task // parts, task % parts
@@ -332,7 +332,7 @@ def weight_chunk(task: int, room: int, args: int) -> None:
 
 def add_chunks(task: int, room: int, args: int) -> None:
     """Add the chunks' sums for 16 output channels, and turn them into rows of gw (O, C, taps)."""
-    p = _geometry(args)
+    p = geometry(args)
     partial, gw, buffer, chunks = floats(p.partial), floats(p.gw), floats(room), p.chunks
     taps, blocks = p.kd * p.kh * p.kw, -(-p.o // TILE_COLUMNS)
     size, panels = taps * p.c * TILE_COLUMNS, p.groups * blocks

@@ -46,8 +46,9 @@ def convolve(
     (n, h, width, c), (_, p, q, o) = x.shape, y.shape
     w, bad = contiguous(w), np.zeros(1, np.intp)
     tiles = Tiles(
-        n, h, width, c, p, q, o, before[0], before[1], 4, x=address(x), filters=address(w), turned=int(turned),
-        y=address(y), bias=0 if bias is None else address(bias), relu=int(relu), bad=address(bad),
+        n, h, width, c, p, q, o, before[0], before[1], 4,
+        x=address(x), filters=address(w), turned=int(turned), y=address(y),
+        bias=0 if bias is None else address(bias), relu=int(relu), bad=address(bad),
     )  # fmt: skip
     count, blocks, buffer = tiles.tiles, -(-o // TILE_COLUMNS), tiles.buffer
     wide = winograd.wide(c) + winograd.wide(o)

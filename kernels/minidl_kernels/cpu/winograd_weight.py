@@ -36,8 +36,8 @@ def gradient(x: Any, g: Any, before: Any, gw: Any, deep: bool = False) -> bool:
     (n, h, width, c), (_, p, q, o) = x.shape, g.shape
     bad = np.zeros(1, np.intp)
     tiles = Tiles(
-        n, h, width, c, p, q, o, before[0], before[1], EACH, x=address(x), filters=address(gw), y=address(g),
-        bad=address(bad),
+        n, h, width, c, p, q, o, before[0], before[1], EACH,
+        x=address(x), filters=address(gw), y=address(g), bad=address(bad),
     )  # fmt: skip
     row, blocks, count, buffer = winograd.wide(c), -(-o // TILE_COLUMNS), tiles.tiles, tiles.buffer
     chunk = count
