@@ -336,7 +336,7 @@ def check_linear(
                     analytic[j, k] = np.sum(terms_of)
                     terms[j, k] = max(terms[j, k], float(np.abs(terms_of).sum()))
         error = size * (terms + terms.max(axis=0, initial=0)) / differences.SAFETY
-        slopes = Slopes(value, value.copy(), error, terms, no, no.copy(), no.copy(), jacobian)
+        slopes = Slopes(value, value.copy(), error, terms, no, no, no, no, jacobian)
         c = Compared.of(subject.names[0], vectors, analytic, slopes, full)
         c.settle(0.0, run.atol, 0.0)
         run.raise_if_wrong([c], level, probe, weights)

@@ -183,6 +183,7 @@ class Slopes:
     kink: Array
     jump: Array
     odd: Array  # lines that need a closer look
+    blind: Array  # lines on which the function cannot be evaluated
     jacobian: Array | None
 
     @property
@@ -229,8 +230,8 @@ def first_look(probe: Probe, lines: Sequence[Line], weights: Array, keep: bool =
             odd[here] |= ~(np.isfinite(up).all(axis=(0, 2)) & np.isfinite(down).all(axis=(0, 2)))
         if jacobian is not None:
             jacobian[here] = value
-    none = np.zeros(count, bool)
-    return Slopes(found[0], found[0].copy(), found[1], found[2], none, none.copy(), odd, jacobian)
+    kink, jump, blind = np.zeros((3, count), bool)
+    return Slopes(found[0], found[0].copy(), found[1], found[2], kink, jump, odd, blind, jacobian)
 
 
 def _moved_by(lines: Sequence[Line], slopes: Array) -> Array:
@@ -318,18 +319,21 @@ def _examine(probe: Probe, line: Line, coarse: bool) -> Close:
     exponents = [0, *FINER]
     windows = [_Window(probe, line, e) for e in exponents]  # from coarse to fine
     count, noise = probe.count, probe.noise
-    stills = np.array([w.still for w in windows])
-    changed = ~stills.all(axis=0)
-    stairs = changed & stills.any(axis=0)
-    if stairs.any():  # flat from near, not from afar: either a kink nearby or rounding inside
-        noise = np.where(stairs, np.maximum(noise, _noise_along(probe, line)), noise)
-        coarse = True
-    if coarse:
-        exponents = [*COARSER, *exponents]
+    stairs: Any = np.zeros(count, bool)
+    for _ in range(2):
+        stills = np.array([w.still for w in windows])
+        changed = ~stills.all(axis=0)
+        slope = np.abs(windows[-len(exponents)].central)
+        due = np.array([slope * w.h for w in windows]) > 16 * probe.unseen
+        stairs = changed & (stills & due).any(axis=0)
+        if len(windows) > len(exponents) or not (coarse or stairs.any()):
+            break
         windows = [*[_Window(probe, line, e) for e in COARSER], *windows]
-    if stairs.any():
+    if stairs.any():  # flat where it should not be: either a kink nearby, or digits lost inside
+        noise = np.where(stairs, np.maximum(noise, _noise_along(probe, line)), noise)
         for w in windows:
             w.estimate(probe.here, noise)
+    exponents = [*COARSER, *exponents][-len(windows) :]
     fine, base = windows[-1], windows[exponents.index(0)]
 
     # Jumps: what is left of y(h) - y(0) when h goes to nothing.
@@ -385,27 +389,36 @@ def _examine(probe: Probe, line: Line, coarse: bool) -> Close:
         for side in (0, 1):
             values = np.array([w.pieces[side] for w in windows])
             errors = np.array([w.piece_errors[side] for w in windows])
-            pieces.append(_best(values, errors, np.zeros_like(tainted)))
-        low[jump], high[jump] = pieces[0][0][jump], pieces[1][0][jump]
-        error[jump] = np.maximum(pieces[0][1], pieces[1][1])[jump]
+            value, error_of = _best(values, errors, np.zeros_like(tainted))
+            finer = np.arange(len(windows))[:, None] > np.where(errors == error_of, 1, 0).argmax(0)
+            rounding = SAFETY * _PIECE_NOISE * np.array([noise / w.h for w in windows])
+            finer = finer & (np.abs(values) > rounding)  # a slope that grows without end is none
+            off = np.where(finer, np.abs(values - value) - rounding, 0)
+            pieces.append((value, error_of + np.fmax.reduce(np.fmax(off, 0), axis=0)))
+        there = np.isfinite(np.array(fine.slopes))  # else the domain ends here
+        for side, slope in ((0, low), (1, high)):
+            piece = np.where(there[side], pieces[side][0], pieces[1 - side][0])
+            slope[jump] = piece[jump]
+        errors = np.where(there, [pieces[0][1], pieces[1][1]], -np.inf)
+        error[jump] = errors.max(axis=0)[jump]
 
-    growing = np.zeros(count)
+    growing, steep = np.zeros(count), np.zeros((2, count), bool)
     for side in (0, 1):
         end, begin = fine.slopes[side], base.slopes[side]
         begin = np.where(np.isfinite(begin), begin, windows[exponents.index(4)].slopes[side])
         grows = (np.abs(end) > 1.5 * np.abs(begin)) & (fine.leap[side] > 64 * noise) & ~jumps[side]
         growing[grows] = np.sign(end[grows])
-        steep = grows & (np.abs(end) > 30 * np.abs(begin))
-        (low if side == 0 else high)[steep] = np.sign(end[steep]) * np.inf
-        other = np.isfinite(fine.slopes[1 - side])
-        alone = steep & ~other
-        (high if side == 0 else low)[alone] = np.sign(end[alone]) * np.inf
-        plain = steep & other & ~jump
-        (high if side == 0 else low)[plain] = np.where(
-            np.isfinite(side_errors[1 - side]), sides[1 - side], 0
-        )[plain]
-        error[steep] = np.where(np.isfinite(error[steep]), error[steep], 0)
-        kink |= steep
+        steep[side] = grows & (np.abs(end) > 30 * np.abs(begin))
+    if steep.any():
+        some = steep.any(axis=0)
+        ends = [np.sign(fine.slopes[side]) * np.inf for side in (0, 1)]
+        for side, slope in ((0, low), (1, high)):
+            there = np.isfinite(fine.slopes[side])  # else a border: the other side alone counts
+            flat = np.where(np.isfinite(side_errors[side]), sides[side], 0)
+            found = np.where(steep[side], ends[side], np.where(there, flat, ends[1 - side]))
+            slope[some] = found[some]
+        error[some] = 0
+        kink |= some
     still = ~changed
     low[still] = high[still] = 0
     error[still] = (probe.unseen / windows[0].h)[still]

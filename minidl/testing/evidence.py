@@ -91,7 +91,9 @@ def gather(compared: Any, everything: Any, level: Any, probe: Any, weights: Arra
     given = zip(subject.all_names, subject.inputs, strict=True)
     inputs = dict(given) | dict(zip(level.names, level.points, strict=True))
     shape = probe.shapes[0] if len(probe.shapes) == 1 else (probe.count,)
-    whole = all(line.index is not None for line in compared.lines)
+    whole = len(compared.lines) == level.points[k].size and all(
+        line.index is not None for line in compared.lines
+    )
 
     def points(changed: dict[str, Any]) -> list[Array]:
         return [np.array(changed[name]) for name in level.names]
@@ -121,7 +123,9 @@ def gather(compared: Any, everything: Any, level: Any, probe: Any, weights: Arra
     others = {
         c.name: (c.analytic[:, 0].reshape(p.shape), c.slopes.value[:, 0].reshape(p.shape))
         for c, p in zip(everything, level.points, strict=True)
-        if c is not compared and c.lines and all(line.index is not None for line in c.lines)
+        if c is not compared
+        and len(c.lines) == p.size
+        and all(x.index is not None for x in c.lines)
     }
     return Evidence(
         compared.name, inputs, level.order, probe.here.reshape(shape), u.reshape(shape),

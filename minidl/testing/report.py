@@ -97,6 +97,8 @@ class Check:
     error : the largest difference between analytic and numeric, relative to the scale of the
         derivative; tightness : the largest difference relative to what was allowed (below 1)
     resolution : the largest error bound of the numeric derivative, relative to the scale
+    vanishing : analytic and numeric are both zero to the rounding of the function itself, so error
+        and resolution are relative to the function over its argument
     """
 
     argument: str
@@ -108,6 +110,7 @@ class Check:
     tightness: float = 0.0
     resolution: float = 0.0
     directions: bool = False
+    vanishing: bool = False
 
 
 @dataclass
@@ -129,13 +132,14 @@ class Report:
         return sum(check.kinks for check in self.checks)
 
     def __str__(self) -> str:
-        head = ("argument", "order", "checked", "kinks", "error", "of bound", "resolution")
+        head = ("argument", "order", "checked", "kinks", "error", "of bound", "resolution", "")
         rows = [head]
         for c in self.checks:
             count = f"{c.count} directions" if c.directions else str(c.count)
             kinks = str(c.kinks) + (f" + {c.jumps} jumps" if c.jumps else "")
             numbers = (f"{c.error:.1e}", f"{c.tightness:.2f}", f"{c.resolution:.1e}")
-            rows.append((c.argument, str(c.order), count, kinks, *numbers))
+            note = "vanishes" if c.vanishing and c.count else ""
+            rows.append((c.argument, str(c.order), count, kinks, *numbers, note))
         widths = [max(len(row[k]) for row in rows) for k in range(len(head))]
         lines = [
             "  ".join(cell.ljust(w) for cell, w in zip(row, widths, strict=True)).rstrip()

@@ -1,5 +1,6 @@
 """One run of a check: what must hold first, the comparison at one order, the verdict."""
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,6 +28,7 @@ RTOL = {1: 1e-9, 2: 1e-8}  # each order adds roundings; above 2: 1e-7
 DECIDED = 1e-6  # of the scale: a numeric derivative that is known less well decides nothing
 DUST = 2.0**-8 * EPS  # of the function over the argument: rounding of what is summed inside
 ZERO = 64 * EPS  # of the same: a derivative below this is zero but for rounding
+PATIENCE = 2.0  # seconds to find the element that is wrong, of many
 LOOK_CLOSER = 8  # wrong elements that are looked at closely; those after them are like these
 
 
@@ -46,7 +48,8 @@ class Compared:
     allowed: Array
     wrong: Array
     undecided: Array
-    largest: Any = 1.0  # for each cotangent; where all are zero, the function over the argument
+    largest: Any = 1.0  # for each cotangent; where it vanishes, the function over the argument
+    vanishing: bool = False  # all of it is zero to the function's own rounding
 
     @classmethod
     def of(
@@ -62,7 +65,7 @@ class Compared:
         if not self.lines:
             return
         units = np.array([line.unit for line in self.lines])[:, None]
-        terms = np.maximum(np.where(np.isfinite(a), np.abs(a), 0), s.scale)
+        terms = np.fmax(np.where(np.isfinite(a), np.abs(a), 0), s.scale)
         terms = np.where(np.isfinite(terms), terms, 0)
         size = terms.max(axis=0)
         self.scale = np.maximum(np.maximum(terms, size / 1000), np.finfo(float).tiny)
@@ -71,11 +74,14 @@ class Compared:
         inside = (a >= s.low - self.allowed) & (a <= s.high + self.allowed)
         equal = (a == s.low) | (a == s.high)
         self.wrong = ~(equal | inside) & (known | ~np.isfinite(a))
-        nothing = terms <= ZERO * natural / units
-        self.largest = np.where(nothing.all(axis=0), natural / units.min(), size)
+        small = ZERO * natural / units
+        most = np.fmax(np.abs(s.low), np.abs(s.high))
+        nothing = (np.abs(a) <= small) & (most <= SAFETY * s.error + small)
+        self.vanishing = bool(nothing.all())
+        self.largest = natural / units.min() if self.vanishing else size
         limit = max(DECIDED, rtol) * size + atol
         self.undecided = ~self.wrong & ~equal & ~(SAFETY * s.error <= limit)
-        self.undecided &= ~(nothing.all() & np.isfinite(s.error))
+        self.undecided &= ~(self.vanishing & np.isfinite(s.error))
 
 
 class Run:
@@ -283,8 +289,8 @@ class Run:
             s.low[j] = np.where(better, low, s.low[j])
             s.high[j] = np.where(better, high, s.high[j])
             s.error[j] = np.where(better, error, s.error[j])
-            s.scale[j] = np.maximum(s.scale[j], scale)
-            s.kink[j], s.jump[j] = close.kink, close.jump
+            s.scale[j] = np.fmax(s.scale[j], scale)
+            s.kink[j], s.jump[j], s.blind[j] = close.kink, close.jump, close.blind
             for k, a in enumerate(c.analytic[j]):
                 pull = np.sign(weights[k] @ close.growing)
                 if np.isinf(a) and pull and np.sign(a) == pull:  # as steep as it looks
@@ -297,24 +303,60 @@ class Run:
         self, compared: list[Compared], level: Level, probe: Probe, weights: Array
     ) -> None:
         """Raise for the first argument that is wrong, or that cannot be decided."""
-        for c in compared:
+        for k, c in enumerate(compared):
             if c.wrong.any():
-                raise self._wrong(c, compared, level, probe, weights)
+                compared[k] = self._pinpointed(c, k, level, probe, weights)
+                raise self._wrong(compared[k], compared, level, probe, weights)
         for c in compared:
             if c.undecided.any():
                 raise self._undecided(c, level, probe)
+
+    def _pinpointed(
+        self, c: Compared, k: int, level: Level, probe: Probe, weights: Array
+    ) -> Compared:
+        """What is wrong along directions, by elements: all of them, or by halving one of them."""
+        if c.lines[0].index is not None or c.lines[0].argument < 0:
+            return c
+        start = time.perf_counter()
+        probe.values()
+        if 6 * level.points[k].size * (time.perf_counter() - start) < PATIENCE:
+            lines = differences.element_lines(probe, k)
+            found = self.compare(c.name, lines, c.full, probe, weights)
+            self.judge(found, probe, weights, level)
+            return found if found.wrong.any() else c
+        whole = c.lines[int(c.wrong.any(axis=1).argmax())]
+        places = np.arange(level.points[k].size)
+        while len(places) > 1:
+            half = len(places) // 2
+            parts, lines = (places[:half], places[half:]), []
+            for part in parts:
+                mask = np.zeros(level.points[k].size)
+                mask[part] = 1
+                d = whole.direction * mask.reshape(level.points[k].shape)
+                lines.append(Line(k, None, d, whole.unit))
+            found = self.compare(c.name, lines, c.full, probe, weights)
+            self.judge(found, probe, weights, level)
+            if not found.wrong.any():
+                return c  # it shows in the sum only
+            places = parts[int(found.wrong.any(axis=1).argmax())]
+        index = np.unravel_index(int(places[0]), level.points[k].shape)
+        line = Line(k, tuple(map(int, index)), 1.0, whole.unit)
+        found = self.compare(c.name, [line], c.full, probe, weights)
+        self.judge(found, probe, weights, level)
+        return found if found.wrong.any() else c
 
     def _undecided(self, c: Compared, level: Level, probe: Probe) -> GradientError:
         error = np.where(c.undecided, c.slopes.error / c.scale, -1)
         error = np.where(np.isnan(error), np.inf, error)
         j, k = np.unravel_index(int(error.argmax()), error.shape)
         bound = float(SAFETY * c.slopes.error[j, k])
-        digits = probe.noise / np.maximum(2 * EPS * np.abs(probe.here), np.finfo(float).tiny)
-        if not np.isfinite(bound):
+        size = np.abs(probe.here).sum()
+        digits = probe.noise.sum() / size if size else 0.0
+        if c.slopes.blind[j]:
             reason = "the function is NaN, or refuses its arguments, on both sides of the point"
-        elif np.median(digits) > 1e4:
+        elif digits > 1e4 * EPS:
             reason = (
-                f"the function is known to {EPS * np.median(digits):.0e} of its value only: a "
+                f"the function is known to {digits:.0e} of its value only: a "
                 "float32 constant or cast inside, cancellation, or an iteration that stops early?"
             )
         elif np.abs(probe.here).max() * 1e-5 > c.scale.max() * c.lines[j].unit:
@@ -323,7 +365,10 @@ class Run:
                 "hides how they depend on this argument; take off the constant part"
             )
         else:
-            reason = "the function varies too fast here, or has further kinks close by"
+            reason = (
+                "the function varies too fast here: a slope without end, further kinks close by, "
+                "or a border of its domain"
+            )
         return self.failure(
             f"undecided: differences cannot tell whether the derivative of order {level.order} "
             f"for {c.name!r} is right {_place(c.lines[j])}",
@@ -351,7 +396,7 @@ class Run:
         if s.kink[j] or s.jump[j]:
             what = "jump" if s.jump[j] else "kink"
             notes.append(f"a {what}: any slope from {s.low[j, k]:.10g} to {s.high[j, k]:.10g} fits")
-        unit = "directions" if line.index is None else "elements"
+        unit = "directions" if line.index is None else "elements tried"
         many = int(c.wrong.any(axis=1).sum())
         notes.append(f"{many} of {len(c.lines)} {unit} of {c.name!r} are wrong")
         return self.failure(
@@ -373,16 +418,18 @@ def row_of(c: Compared, order: int) -> Check:
     s = c.slopes
     if not c.lines:
         return Check(c.name, order, 0)
-    off = np.maximum(np.maximum(s.low - c.analytic, c.analytic - s.high), 0)
-    off = np.where(np.isfinite(off), off, 0)
+    with silent():
+        off = np.maximum(np.maximum(s.low - c.analytic, c.analytic - s.high), 0)
+        off = np.where(np.isfinite(off), off, 0)
+        bound = np.where(np.isfinite(s.error), s.error, 0)
     largest = np.maximum(c.largest, np.finfo(float).tiny)
     return Check(
         c.name, order, len(c.lines),
         kinks=int((s.kink & ~s.jump).sum()), jumps=int(s.jump.sum()),
-        error=float((off / c.scale).max()),
+        error=float((off / (largest if c.vanishing else c.scale)).max()),
         tightness=float((off / np.where(c.allowed > 0, c.allowed, 1)).max()),
-        resolution=float((SAFETY * s.error / largest).max()),
-        directions=c.lines[0].index is None,
+        resolution=float((SAFETY * bound / largest).max()),
+        directions=c.lines[0].index is None, vanishing=c.vanishing,
     )  # fmt: skip
 
 
