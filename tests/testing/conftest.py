@@ -1,4 +1,4 @@
-"""Makes `drawn_cases` importable by the tests of this folder."""
+"""Makes `drawn_cases` and `tiny_engine` importable by the tests of this folder."""
 
 import sys
 from pathlib import Path

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_engine
 
 import minidl
 from minidl.errors import DtypeError
@@ -54,6 +55,13 @@ def test_specifications_of_inputs():
     assert seen[0] == ((2, 3), [1, 1], 3, np.int64)
 
 
+def test_strategy_without_the_check_of_derivatives():
+    report = assert_op_correct(times, some.same_twice(), skip=["derivatives"], max_examples=3)
+    assert report.derivatives is None
+    assert report.worst == 0
+    assert report.skipped["derivatives"] == "left out by skip="
+
+
 def test_same_seed_same_inputs():
     drawn = []
 
@@ -85,7 +93,38 @@ def test_bad_input(fn, inputs, options, error, text):
         assert_op_correct(fn, inputs, **options)
 
 
-# ---- PyTorch ------------------------------------------------------------------------------------
+# ---- tensors of other engines --------------------------------------------------------------------
+
+
+def times(x, y):
+    return x * y
+
+
+def test_functions_of_an_engine_with_the_same_methods():
+    report = assert_op_correct(
+        times, [(2, 3), (2, 3)], convert=tiny_engine.Tensor, reference=np.multiply, broadcasts=True
+    )
+    assert {*report.passed} >= {
+        "repeatability", "arguments unchanged", "forward", "derivatives", "float32", "layouts",
+        "shared argument", "broadcasting",
+    }  # fmt: skip
+    assert report.derivatives.order == 1  # there is no autograd.grad for a second
+    assert report.skipped["device"] == "no device= was given"
+    images = some.arrays(some.shapes(3, 4, max_side=2))
+    assert assert_op_correct(
+        times, images.map(lambda x: (x, x)), convert=tiny_engine.Tensor, max_examples=5
+    )
+
+
+def test_wrong_functions_of_an_engine_with_the_same_methods():
+    error = failing(tiny_engine.halved, [(2, 3)], convert=tiny_engine.Tensor)
+    assert list(error.failures) == ["derivatives"]
+    assert error.ratio == pytest.approx(0.5)
+    error = failing(
+        tiny_engine.first_alone, [(2, 3), (2, 3)], convert=tiny_engine.Tensor, broadcasts=True
+    )
+    assert list(error.failures) == ["broadcasting"]
+    assert "the gradient of 'x' has shape (2, 3), the argument ()" in str(error)
 
 
 def test_functions_of_pytorch():
