@@ -40,6 +40,10 @@ KERNELS: dict[str, str] = {
     "gru": "recurrent",
     "gru_gradient": "recurrent",
     "philox": "philox",
+    "cross_entropy": "classification",
+    "cross_entropy_input": "classification",
+    "logistic_loss": "classification",
+    "logistic_loss_input": "classification",
     "sgd_": "updates",
     "adam_": "updates",
 }

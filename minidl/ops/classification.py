@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+import minidl_kernels as kernels
 from minidl.device import array_module, to_host
 from minidl.errors import DtypeError, LabelError, ShapeError
 from minidl.ops import _checks
@@ -123,17 +124,9 @@ def _mean_of_labels(loss: Any, reduction: str, counts: Any, share: Any) -> Any:
 # ---- the fused operation ------------------------------------------------------------------------
 
 
-def _label_cross_entropy_dx(
-    g: Any, probabilities: Any, index: Any, share: Any, ignored: Any
-) -> Any:
+def _label_cross_entropy_dx(g: Any, index: Any, share: Any, powers: Any, total: Any) -> Any:
     """weight (softmax(x) - one-hot(target)), 0 where the label is ignored."""
-    xp = array_module(g)
-    if share is not None:
-        g = g * share
-    dx = probabilities * g[:, None]
-    sample, *places = xp.ix_(*[xp.arange(n) for n in index.shape])
-    dx[(sample, index, *places)] -= g
-    return dx if ignored is None else xp.where(ignored[:, None], 0, dx)
+    return kernels.cross_entropy_input(g if share is None else g * share, index, powers, total)
 
 
 def _label_cross_entropy_definition(x: Any, target: Any, weight: Any, ignore_index: int) -> Any:
@@ -155,17 +148,11 @@ def label_cross_entropy(
 
     The labels must be classes: `cross_entropy` checks that, this does not.
     """
-    xp = array_module(x)
     index, counts, share = _shares(target, weight, ignore_index)
-    shifted = x - x.max(axis=1, keepdims=True)  # so that no exponential overflows
-    picked = xp.take_along_axis(shifted, index[:, None], 1)[:, 0]
-    xp.exp(shifted, out=shifted)
-    total = sum(shifted, 1, True)
-    shifted /= total
-    loss = xp.log(total)[:, 0] - picked
-    loss = xp.where(counts, loss if share is None else loss * share, 0)
-    ignored = None if counts.all() else ~counts
-    return loss, Kept(probabilities=shifted, index=index, share=share, ignored=ignored)
+    index = array_module(x).where(counts, index, -1)
+    loss, powers, total = kernels.cross_entropy(x, index)
+    loss = loss if share is None else loss * share
+    return loss, Kept(index=index, share=share, powers=powers, total=total)
 
 
 # ---- what users call ----------------------------------------------------------------------------
@@ -338,6 +325,24 @@ def binary_cross_entropy(
     return reduced("binary_cross_entropy", loss if weight is None else loss * weight, reduction)
 
 
+def _logistic_loss_definition(x: Any, target: Any) -> Any:
+    return -(target * logsigmoid(x) + (1 - target) * logsigmoid(-x))
+
+
+@op(
+    x=lambda g, x, target: kernels.logistic_loss_input(g, x, target),
+    target=lambda g, x: -g * x,
+    definition=_logistic_loss_definition,
+    elementwise=True,
+    floats=True,
+    quiet=True,
+    formula="-(target log sigmoid(x) + (1 - target) log sigmoid(-x))",
+)
+def logistic_loss(x: Any, target: Any) -> Any:
+    """The cross-entropy of logits and probabilities, element by element."""
+    return kernels.logistic_loss(x, target)
+
+
 @composite(
     formula="-weight (pos_weight target log sigmoid(input) + (1 - target) log sigmoid(-input))"
 )
@@ -354,8 +359,10 @@ def binary_cross_entropy_with_logits(
     Raises ShapeError unless the shapes are equal.
     """
     alike("binary_cross_entropy_with_logits", input=input, target=target)
-    positive = target if pos_weight is None else target * pos_weight
-    loss = -(positive * logsigmoid(input) + (1 - target) * logsigmoid(-input))
+    if pos_weight is None:
+        loss = logistic_loss(input, target)
+    else:
+        loss = -(target * pos_weight * logsigmoid(input) + (1 - target) * logsigmoid(-input))
     if weight is not None:
         loss = loss * weight
     return reduced("binary_cross_entropy_with_logits", loss, reduction)

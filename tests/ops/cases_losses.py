@@ -31,6 +31,11 @@ def of_label(torch: Any, x: Any, target: Any, weight: Any = None, ignore_index: 
     )
 
 
+def of_logits(torch: Any, x: Any, target: Any) -> Any:
+    """PyTorch's loss of logits, element by element."""
+    return torch.nn.functional.binary_cross_entropy_with_logits(x, target, reduction="none")
+
+
 def mean_kl_div(torch: Any, x: Any, target: Any) -> Any:
     """PyTorch warns of reduction="mean"."""
     return torch.nn.functional.kl_div(x, target, reduction="sum") / x.numel()
@@ -110,6 +115,10 @@ CASES = {
     "label_cross_entropy": [
         Case(A(4, 3), I(3, 4), torch=of_label),
         Case(A(2, 3, 2), I(3, 2, 2), positive(3), 1, torch=of_label),
+    ],
+    "logistic_loss": [
+        Case(A(3, 4), chance(3, 4), torch=of_logits),
+        Case(A(9), A(9), torch=of_logits),
     ],
     "cross_entropy": [
         Case(A(4, 3), I(3, 4)),
