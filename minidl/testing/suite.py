@@ -331,13 +331,14 @@ class Suite:
 
     def search(self, strategy: Any, convert: Any, max_examples: int) -> OpReport:
         """Make the checks for what a strategy draws; Hypothesis shrinks what fails."""
-        from hypothesis import HealthCheck, given, settings
+        from hypothesis import HealthCheck, Phase, given, settings
 
         found: list[OpReport] = []
 
         @settings(
             max_examples=max_examples, deadline=None, report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
+            phases=[p for p in Phase if p is not Phase.explain],  # which lines ran: those of checks
         )  # fmt: skip
         @given(strategy)
         def case(inputs: Any) -> None:

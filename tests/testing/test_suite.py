@@ -399,6 +399,7 @@ def test_hypothesis_shrinks_what_fails():
         assert_op_correct(mostly, some.arrays(), max_examples=300)
     assert caught.value.check == "derivatives"
     assert "inputs=array(" in "".join(caught.value.__notes__)
+    assert "Explanation" not in "".join(caught.value.__notes__)
     (line,) = [x for x in "".join(caught.value.__notes__).splitlines() if "inputs=" in x]
     assert len(line) < 60
 
