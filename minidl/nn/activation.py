@@ -201,6 +201,7 @@ class PReLU(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        (num_parameters,) = _checks.counts("PReLU", num_parameters=num_parameters)
         self.num_parameters, self.init = num_parameters, init
         self.weight = empty_parameter((num_parameters,), dtype, device)
         self.reset_parameters()

@@ -44,6 +44,9 @@ class _Convolution(Module):
     ) -> None:
         super().__init__()
         who, n = type(self).__name__, self._axes
+        in_channels, out_channels, groups = _checks.counts(
+            who, in_channels=in_channels, out_channels=out_channels, groups=groups
+        )
         if groups < 1 or in_channels % groups or out_channels % groups:
             raise ValueError(
                 f"{who}: {in_channels} and {out_channels} channels cannot be split into "
@@ -205,6 +208,7 @@ class _ConvTranspose(_Convolution):
 
         output_size : S', in place of output_padding
         """
+        _checks.tensor(type(self).__name__, "x", x)
         extra = self.output_padding if output_size is None else self._extra(x, output_size)
         convolve = getattr(F, f"conv_transpose{self._axes}d")
         y = convolve(
@@ -214,7 +218,10 @@ class _ConvTranspose(_Convolution):
 
     def _extra(self, x: Tensor, output_size: Any) -> tuple[int, ...]:
         """The output_padding that gives a size. Raises ValueError if none does."""
-        wanted = tuple(output_size)[-self._axes :]
+        who, n = type(self).__name__, self._axes
+        several = isinstance(output_size, tuple | list)
+        given = output_size[-n:] if several else output_size
+        wanted = _checks.sizes(who, "output_size", given, n)
         found = []
         for n, m, k, s, p, d in zip(
             x.shape[-self._axes :], wanted, self.kernel_size, self.stride, self.padding,

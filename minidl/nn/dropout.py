@@ -15,8 +15,8 @@ class _Dropout(Module):
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
-        if not 0 <= p <= 1:
-            raise ValueError(f"{type(self).__name__}: p is {p}, expected 0 to 1")
+        if not isinstance(p, int | float) or not 0 <= p <= 1:
+            raise ValueError(f"{type(self).__name__}: p is {p!r}, expected 0 to 1")
         self.p, self.inplace = p, inplace
 
     def extra_repr(self) -> str:

@@ -7,6 +7,7 @@ from minidl.errors import ShapeError
 from minidl.nn import functional as F
 from minidl.nn import init
 from minidl.nn.module import Module, Parameter, empty_parameter, not_offered
+from minidl.ops import _checks
 from minidl.tape import TensorBase, touch
 from minidl.tensor import Tensor
 
@@ -47,6 +48,9 @@ class Embedding(Module):
         super().__init__()
         not_offered(
             "Embedding", max_norm=max_norm, scale_grad_by_freq=scale_grad_by_freq, sparse=sparse
+        )
+        num_embeddings, embedding_dim = _checks.counts(
+            "Embedding", num_embeddings=num_embeddings, embedding_dim=embedding_dim
         )
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = _row(padding_idx, num_embeddings)

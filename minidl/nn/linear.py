@@ -7,6 +7,7 @@ from minidl.nn import functional as F
 from minidl.nn import init
 from minidl.nn.activation import Activation, activated, checked, shown
 from minidl.nn.module import Module, empty_parameter
+from minidl.ops import _checks
 from minidl.tensor import Tensor
 
 __all__ = ["Bilinear", "Flatten", "Identity", "Linear", "Unflatten"]
@@ -53,6 +54,9 @@ class Linear(Module):
         activation: Activation = None,
     ) -> None:
         super().__init__()
+        in_features, out_features = _checks.counts(
+            "Linear", in_features=in_features, out_features=out_features
+        )
         self.in_features, self.out_features = in_features, out_features
         self.activation = checked("Linear", activation)
         self.weight = empty_parameter((out_features, in_features), dtype, device)
@@ -95,8 +99,10 @@ class Bilinear(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
-        if in1_features < 1:
-            raise ValueError(f"Bilinear: in1_features is {in1_features}, expected at least 1")
+        (in1_features,) = _checks.counts("Bilinear", 1, in1_features=in1_features)
+        in2_features, out_features = _checks.counts(
+            "Bilinear", in2_features=in2_features, out_features=out_features
+        )
         self.in1_features, self.in2_features = in1_features, in2_features
         self.out_features = out_features
         self.weight = empty_parameter((out_features, in1_features, in2_features), dtype, device)

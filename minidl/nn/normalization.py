@@ -1,5 +1,6 @@
 """Normalisation layers: numbers brought to mean 0 and variance 1, then scaled and shifted."""
 
+from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import numpy as np
@@ -9,6 +10,7 @@ from minidl.errors import ShapeError
 from minidl.nn import functional as F
 from minidl.nn import init
 from minidl.nn.module import Module, Parameter, empty_parameter
+from minidl.ops import _checks
 from minidl.tape import tie, touch
 from minidl.tensor import Tensor
 
@@ -68,6 +70,7 @@ class _Running(_Affine):
         bias: bool,
     ) -> None:
         super().__init__()
+        (num_features,) = _checks.counts(type(self).__name__, num_features=num_features)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self.weight = empty_parameter(num_features, dtype, device) if affine else None
@@ -93,6 +96,7 @@ class _Running(_Affine):
         super().reset_parameters()
 
     def _check(self, x: Tensor) -> None:
+        _checks.tensor(type(self).__name__, "x", x)
         if x.ndim not in self._ranks:
             wanted = " or ".join(map(str, self._ranks))
             raise ShapeError(
@@ -241,6 +245,9 @@ class GroupNorm(_Affine):
         bias: bool = True,
     ) -> None:
         super().__init__()
+        num_groups, num_channels = _checks.counts(
+            "GroupNorm", num_groups=num_groups, num_channels=num_channels
+        )
         if num_groups < 1 or num_channels % num_groups:
             raise ValueError(
                 f"GroupNorm: {num_channels} channels cannot be split into {num_groups} groups"
@@ -272,8 +279,11 @@ class _Trailing(_Affine):
         self, normalized_shape: Any, elementwise_affine: bool, dtype: Any, device: Any
     ) -> None:
         super().__init__()
-        whole = hasattr(normalized_shape, "__index__")
-        self.normalized_shape = (normalized_shape,) if whole else tuple(normalized_shape)
+        several = isinstance(normalized_shape, Iterable) and not isinstance(normalized_shape, str)
+        self.normalized_shape = tuple(
+            _checks.integer(type(self).__name__, "normalized_shape", n)
+            for n in (normalized_shape if several else [normalized_shape])
+        )
         self.elementwise_affine = elementwise_affine
         given = elementwise_affine
         self.weight = empty_parameter(self.normalized_shape, dtype, device) if given else None

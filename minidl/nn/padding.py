@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from minidl.nn import functional as F
 from minidl.nn.module import Module
+from minidl.ops import _checks
 from minidl.tensor import Tensor
 
 __all__ = [
@@ -37,14 +38,8 @@ class _Pad(Module):
 
     def __init__(self, padding: Any) -> None:
         super().__init__()
-        whole = hasattr(padding, "__index__")
-        widths = (padding,) * (2 * self._axes) if whole else tuple(padding)
-        if len(widths) != 2 * self._axes:
-            raise ValueError(
-                f"{type(self).__name__}: padding is {padding!r}, "
-                f"expected an int or {2 * self._axes} ints"
-            )
-        self.padding = widths
+        least = -(2**62)  # negative widths cut off
+        self.padding = _checks.sizes(type(self).__name__, "padding", padding, 2 * self._axes, least)
 
     def forward(self, x: Tensor) -> Tensor:
         """x : (N, C, *S) or (C, *S) -> the same with longer S."""

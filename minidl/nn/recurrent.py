@@ -10,6 +10,7 @@ from minidl.errors import ShapeError
 from minidl.nn import functional as F
 from minidl.nn import init
 from minidl.nn.module import Module, empty_parameter, not_offered
+from minidl.ops import _checks
 from minidl.tape import tie
 from minidl.tensor import Tensor
 
@@ -45,11 +46,10 @@ class _Recurrent(Module):
         super().__init__()
         who = type(self).__name__
         not_offered(who, proj_size=proj_size or None)
-        if hidden_size < 1 or num_layers < 1:
-            raise ValueError(
-                f"{who}: hidden_size is {hidden_size}, num_layers {num_layers}; "
-                "both must be 1 or more"
-            )
+        (input_size,) = _checks.counts(who, input_size=input_size)
+        hidden_size, num_layers = _checks.counts(
+            who, 1, hidden_size=hidden_size, num_layers=num_layers
+        )
         if not 0 <= dropout <= 1:
             raise ValueError(f"{who}: dropout is {dropout}, expected 0 to 1")
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
@@ -91,6 +91,7 @@ class _Recurrent(Module):
 
         out : (T, N, directions · H), batch and time in the order of x; state : as hx
         """
+        _checks.tensor(type(self).__name__, "x", x)
         if x.ndim not in (2, 3) or x.shape[-1] != self.input_size:
             raise ShapeError(
                 f"{type(self).__name__}: x has shape {x.shape}, expected "
@@ -245,6 +246,9 @@ class _Cell(Module):
         dtype: Any = None,
     ) -> None:
         super().__init__()
+        input_size, hidden_size = _checks.counts(
+            type(self).__name__, input_size=input_size, hidden_size=hidden_size
+        )
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         rows = self._gates * hidden_size
         self.weight_ih = empty_parameter((rows, input_size), dtype, device)
@@ -263,6 +267,7 @@ class _Cell(Module):
     def _states(self, x: Tensor, given: tuple[Tensor | None, ...]) -> tuple[Tensor, ...]:
         """The states before the step, zero in place of None."""
         who = type(self).__name__
+        _checks.tensor(who, "x", x)
         if x.ndim not in (1, 2) or x.shape[-1] != self.input_size:
             raise ShapeError(f"{who}: x has shape {x.shape}, expected (N, {self.input_size})")
         expected = (*x.shape[:-1], self.hidden_size)
@@ -309,6 +314,8 @@ class LSTMCell(_Cell):
 
     def forward(self, x: Tensor, hx: tuple[Tensor, Tensor] | None = None) -> tuple[Tensor, Tensor]:
         """x : (N, I) or (I,), hx : (h, c), each (N, H), or None for zeros -> (h', c')."""
+        if hx is not None and (not isinstance(hx, tuple | list) or len(hx) != 2):
+            raise ValueError("LSTMCell: hx must be a pair (h, c)")
         h, c = (None, None) if hx is None else hx
         return ops.lstm_cell(x, self._states(x, (h, c)), *self._weights())
 

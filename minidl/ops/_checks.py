@@ -87,6 +87,15 @@ def integer(op: str, name: str, value: Any) -> int:
     return int(value.__index__())
 
 
+def counts(op: str, least: int = 0, **values: Any) -> tuple[int, ...]:
+    """Return whole numbers as ints. Raises TypeError for others, ValueError below `least`."""
+    found = tuple([integer(op, name, value) for name, value in values.items()])
+    for name, number in zip(values, found, strict=True):
+        if number < least:
+            raise ValueError(f"{op}: {name} is {number}, expected {least} or more")
+    return found
+
+
 def sizes(op: str, name: str, value: Any, count: int, least: int = 0) -> tuple[int, ...]:
     """Return an int or a sequence of `count` ints, none below `least`, as a tuple."""
     given = tuple(value) if isinstance(value, (tuple, list, range)) else (value,)

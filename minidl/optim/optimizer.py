@@ -183,5 +183,14 @@ def ignored(name: str, options: dict[str, Any]) -> None:
 def check(name: str, **limits: tuple[float, float, float]) -> None:
     """Raise ValueError unless each option lies in [low, high]."""
     for option, (value, low, high) in limits.items():
+        if isinstance(value, bool) or not hasattr(value, "__float__"):
+            raise TypeError(f"{name}: {option} is {value!r}, expected a number")
         if not low <= value <= high:
             raise ValueError(f"{name}: {option} is {value}, expected {low} to {high}")
+
+
+def check_betas(name: str, betas: Any) -> None:
+    """Raise unless betas are two numbers from 0 to 1, without 1."""
+    if not isinstance(betas, tuple | list) or len(betas) != 2:
+        raise ValueError(f"{name}: betas is {betas!r}, expected two numbers")
+    check(name, beta1=(betas[0], 0, 1 - 1e-16), beta2=(betas[1], 0, 1 - 1e-16))

@@ -11,7 +11,7 @@ from typing import Any
 
 import minidl_kernels as kernels
 from minidl.device import array_module
-from minidl.optim.optimizer import Optimizer, check, ignored
+from minidl.optim.optimizer import Optimizer, check, check_betas, ignored
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "NAdam", "RMSprop"]
 
@@ -84,7 +84,7 @@ class Adam(Optimizer):
         name = type(self).__name__
         ignored(name, hints)
         check(name, lr=(lr, 0, _MANY), eps=(eps, 0, _MANY), weight_decay=(weight_decay, 0, _MANY))
-        check(name, beta1=(betas[0], 0, 1 - 1e-16), beta2=(betas[1], 0, 1 - 1e-16))
+        check_betas(name, betas)
         options = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, options | {"amsgrad": amsgrad, "maximize": maximize})
 
@@ -148,7 +148,7 @@ class NAdam(Optimizer):
     ) -> None:
         ignored("NAdam", hints)
         check("NAdam", lr=(lr, 0, _MANY), eps=(eps, 0, _MANY))
-        check("NAdam", beta1=(betas[0], 0, 1 - 1e-16), beta2=(betas[1], 0, 1 - 1e-16))
+        check_betas("NAdam", betas)
         check("NAdam", weight_decay=(weight_decay, 0, _MANY))
         options = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay}
         options |= {"momentum_decay": momentum_decay, "maximize": maximize}

@@ -314,6 +314,12 @@ def test_bad_parameters_and_options() -> None:
         optim.SGD([p, p])
     with pytest.raises(ValueError, match=r"unknown options \['speed'\]"):
         optim.SGD([{"params": [p], "speed": 1}])
+    for lr in ("0.1", None):
+        with pytest.raises(TypeError, match=f"SGD: lr is {lr!r}, expected a number"):
+            optim.SGD([p], lr=lr)
+    for kind in (optim.Adam, optim.AdamW, optim.NAdam):
+        with pytest.raises(ValueError, match=f"{kind.__name__}: betas is .*, expected two numbers"):
+            kind([p], betas=(0.9,))
     with pytest.raises(ValueError, match="SGD: lr is -1"):
         optim.SGD([p], lr=-1)
     with pytest.raises(ValueError, match="nesterov needs"):
