@@ -102,7 +102,7 @@ def put_zeros(g: Any, index: Any, shape: Any) -> Any:
 
 def index_put(x: Any, index: Any, value: Any) -> Any:
     places = taken(np.arange(x.size).reshape(x.shape), index)
-    out = np.array(x)
+    out = np.array(x, order="C")
     trimmed = np.asarray(value)
     while trimmed.ndim > places.ndim:
         trimmed = trimmed[0]
