@@ -19,6 +19,7 @@ import select
 import signal
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -29,15 +30,15 @@ HERE = Path(__file__).parent
 SECONDS = 60  # a mutant that takes longer has turned a loop into an endless one
 sys.path[:0] = [str(HERE / name) for name in ("ops", "gradients")]
 if __name__ == "__main__":
-    os.environ["NUMBA_DISABLE_JIT"] = "1"  # compiled code cannot be replaced
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     sys.path[:0] = [str(p) for p in (HERE.parent, HERE.parent / "kernels", HERE)]
 
-import numpy as np  # noqa: E402  (after the paths are set)
-import proof  # noqa: E402
+import proof  # noqa: E402  (after the paths are set)
 from equivalent import EQUIVALENT  # noqa: E402
 from mutants import Mutant, all_mutants  # noqa: E402
 from oracle import Ours, evaluate  # noqa: E402
+
+import minidl_kernels  # noqa: E402
 
 Pair = tuple[str, Any]
 
@@ -112,8 +113,7 @@ def killer(pairs: list[Pair], pieces: tuple[Callable[..., Any], ...] = proof.PIE
     for piece in pieces:
         for name, case in firsts if piece is proof.kinks else pairs:
             try:
-                with np.errstate(all="ignore"):
-                    piece(name, case)
+                piece(name, case)
             except Exception as error:
                 return f"{piece.__name__} of {name}: {type(error).__name__}: {error}"
     return None
@@ -178,6 +178,8 @@ def main() -> int:
     parser.add_argument("--processes", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--json", type=Path, help="write every verdict to this file")
     options = parser.parse_args()
+    warnings.simplefilter("error")  # as pytest does: an overflow is a failure
+    minidl_kernels._ROOMS["cpu"] = ("generic",)  # the kernels that are mutated, and no compiler
     start = time.perf_counter()
     mutants = chosen(options)
     codes = {m.target.function.__code__ for m in mutants}

@@ -186,6 +186,7 @@ DEFINITIONS = {
     "cross_entropy": cross_entropy,
     "nll_loss": nll,
     "bernoulli_nll": bernoulli,
+    "logistic_loss": from_logits,
     "binary_cross_entropy": binary(bernoulli),
     "binary_cross_entropy_with_logits": binary(from_logits),
     "kl_div": kl_div,

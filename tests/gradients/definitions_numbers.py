@@ -61,7 +61,8 @@ def spread(
     less = float(unbiased) if correction is None else correction
     mean = x.mean(axis=over(dim), keepdims=True)
     squares = ((x - mean) ** 2).sum(axis=over(dim), keepdims=keepdim)
-    return squares / (x.size / mean.size - less)
+    with np.errstate(divide="ignore"):
+        return squares / max(x.size / mean.size - less, 0.0)
 
 
 def power_norm(x: Any, p: Any = "fro", dim: Any = None, keepdim: bool = False) -> Any:
@@ -148,7 +149,7 @@ DEFINITIONS = {
     "reciprocal": each(lambda x: 1 / x),
     "floor_divide": each(lambda x, y: float(x // y)),
     "remainder": each(lambda x, y: x - y * math.floor(x / y)),
-    "pow": each(lambda x, y: float(x) ** float(y)),
+    "pow": each(lambda x, y: math.inf if x == 0 > y else float(x) ** float(y)),
     "square": lambda x: np.multiply(x, x, dtype=None if x.dtype.kind == "f" else "int64"),
     "where": lambda condition, x, y: np.where(condition, x, y),
     "masked_fill": lambda x, mask, value: np.where(mask, value, x),

@@ -80,6 +80,7 @@ class Case:
     order : to which order derivatives are checked by differences and against PyTorch
     torch : None if PyTorch has no such function; a function of (torch, *args, **options) where
         PyTorch says it otherwise; default: the function of the same name
+    differences : False where the gradient is a convention, and not the derivative
     atol : for derivatives against differences: what rounding leaves of numbers that cancel (say
         why)
     """
@@ -90,10 +91,12 @@ class Case:
         order: int = 2,
         torch: Callable[..., Any] | str | None = "same",
         atol: float | None = None,
+        differences: bool = True,
         **options: Any,
     ) -> None:
         self.args, self.options = args, options
-        self.order, self.torch, self.atol = order, torch, atol
+        self.order, self.torch = order, torch
+        self.atol, self.differences = atol, differences
 
     def realised(self, seed: int) -> tuple[list[Any], dict[str, Any]]:
         """Draw: the arguments with arrays in place of drawings."""

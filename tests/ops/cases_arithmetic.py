@@ -3,7 +3,9 @@
 D draws odd multiples of 1/16, so a bound near an even multiple is never near a kink or a tie.
 """
 
-from cases import A, B, Case, D, I, P
+from cases import A, B, Case, D, Drawing, I, P
+
+ZEROS = Drawing("given", (3,), constant=True, values=[0.0, 0.0, 2.0])
 
 CASES = {
     "add": [Case(A(2, 3), A(3)), Case(A(2, 1), A(1, 3))],
@@ -34,6 +36,9 @@ CASES = {
         Case(P(2, 3), -2.5),
         Case(2.5, A(2, 3)),
         Case(A(2, 3), I(4, 3, low=-2)),
+        Case(0.0, A(2, 3), order=1),  # PyTorch's second derivatives are NaN where x is 0
+        Case(0.0, P(2, 3), order=1),
+        Case(ZEROS, P(3), order=1),
         Case(I(5, 3), I(4, 3)),
     ],
     "square": [Case(A(2, 3)), Case(B(2, 3))],

@@ -96,7 +96,7 @@ CASES = {
     "unfold": [
         Case(A(2, 2, 3, 4), 2),
         Case(A(1, 1, 5, 4), (3, 2), 1, 1, 2),
-        Case(A(2, 4, 4), (2, 1), dilation=(2, 1), padding=(1, 0), stride=(1, 3)),
+        Case(A(2, 4, 5), (2, 1), dilation=(2, 1), padding=(1, 0), stride=(1, 3)),
     ],
     "fold": [
         Case(A(2, 8, 6), (3, 4), 2),

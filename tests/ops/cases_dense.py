@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from cases import A, B, Case, I
+from cases import A, B, Case, G, I
 
 SEED = (7, 3)  # a key and a counter
 
@@ -33,6 +33,7 @@ CASES = {
         Case(I(3, 2, 5, low=1), A(3, 2), 0),
         Case(I(2, 6), A(3, 2), padding_idx=-1),
         Case(I(3), A(3, 2)),
+        Case(G([1, 0, 1]), A(3, 2), 1, differences=False),  # its own row has no gradient
         Case(I(3, 2), A(3, 0)),
         Case(I(3, 0), A(3, 2), torch=lambda torch, index, weight: weight[index]),
     ],

@@ -68,6 +68,7 @@ CASES = {
         Case(A(2, 3, 2), (0, ALL, G([1, 0])), A(3, 2), torch=written),
         Case(A(2, 3), (G([1, 0]), G([2, 2])), A(), torch=written),
         Case(A(2, 3), G([[True, False, True], [False] * 3]), A(2), torch=written),
+        Case(A(2, 3, 2), slice(0, 2), A(3, 1), torch=written),
         Case(A(3), 1, 2.0, torch=written),
         Case(A(3), G([0, 2, 0]), A(3), torch=None),
         Case(A(2, 3), (ALL, G([1, 1, 0, 1])), A(2, 1), torch=None),

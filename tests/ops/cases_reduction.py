@@ -1,8 +1,16 @@
 """Cases of minidl/ops/reduction.py."""
 
 import math
+from typing import Any
 
-from cases import A, B, Case, D, I, P
+from cases import A, B, Case, D, G, I, P
+
+NANS = G([[math.nan, 1.0, 3.0], [2.0, -1.0, 0.5]])
+
+
+def infinite(torch: Any, x: Any, dim: int, correction: int) -> Any:
+    return x.abs().sum(dim) * math.inf
+
 
 CASES = {
     "sum": [
@@ -15,13 +23,20 @@ CASES = {
         Case(A()),
     ],
     "mean": [Case(A(2, 3)), Case(A(2, 3), 0, keepdim=True), Case(A(2, 3, 2), (0, 2)), Case(A())],
-    "nansum": [Case(A(2, 3)), Case(A(2, 3), 1, True), Case(I(5, 2, 3), 0)],
+    "nansum": [
+        Case(A(2, 3)),
+        Case(A(2, 3), 1, True),
+        Case(I(5, 2, 3), 0),
+        Case(A(2, 3), 1),
+        Case(NANS, 1),
+    ],
     "var": [
         Case(A(2, 3)),
         Case(A(2, 3, 2), (0, 2), keepdim=True),
         Case(A(2, 3), 1, False),
         Case(A(2, 3), 0, True, True),
         Case(A(2, 4), 1, correction=2),
+        Case(A(2, 3), 1, correction=4, order=0, torch=infinite),  # PyTorch says so, with a warning
     ],
     "std": [
         Case(A(2, 3)),
@@ -30,7 +45,14 @@ CASES = {
         Case(A(4), correction=0),
     ],
     "var_mean": [Case(A(2, 3)), Case(A(2, 3), 1, False, True), Case(A(2, 4), (0, 1), correction=0)],
-    "amax": [Case(D(2, 3)), Case(D(2, 3, 2), (0, 2)), Case(D(2, 3), 1, True), Case(I(9, 2, 3), 0)],
+    "amax": [
+        Case(D(2, 3)),
+        Case(D(2, 3, 2), (0, 2)),
+        Case(D(2, 3), 1, True),
+        Case(I(9, 2, 3), 0),
+        # PyTorch gives NaN to all elements beside a NaN; here the NaN has the gradient
+        Case(NANS, 1, order=1, torch=lambda t, x, dim: t.stack([x[0, 0], x[1].amax()])),
+    ],
     "amin": [Case(D(2, 3)), Case(D(2, 3, 2), (0, 2)), Case(D(2, 3), 1, True), Case(B(2, 3), 0)],
     "logsumexp": [
         Case(A(2, 3), 1),
