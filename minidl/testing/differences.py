@@ -8,8 +8,9 @@ extrapolation give
 
 and the difference to the round before is the estimate of what truncation leaves. Rounding leaves at
 most (64·4 + 20·2 + 1)/45 · n/h, where n is the noise of y: its last digits, and what is seen of
-noise in differences of fifth order over tiny steps (Hamming; Moré and Wild, "Estimating
-computational noise", 2011, eq. 4.1). Where a window is not good enough, smaller ones are tried if
+noise over tiny steps, where a smooth function is a polynomial (Moré and Wild, "Estimating
+computational noise", 2011, ask differences of high order; a fit needs no equal steps, which may
+fall in with the digits that are lost). Where a window is not good enough, smaller ones are tried if
 truncation is the trouble, larger ones if it is noise.
 
 At a kink the slopes to the right and to the left differ. Both are extrapolated from these values,
@@ -32,6 +33,7 @@ from minidl.testing.points import (
     Array,
     copy_as_laid,
     flat,
+    largest,
     power_of_two,
     random_weights,
     scale_of,
@@ -68,6 +70,7 @@ class Line:
     index: tuple[int, ...] | None
     direction: Any
     unit: float  # a power of two near the scale of what moves
+    size: float  # the largest number that moves: x + h is off by half a digit of it
 
 
 class Probe:
@@ -129,27 +132,32 @@ class Probe:
     def _noise(self, rng: np.random.Generator) -> Array:
         """The noise of each output: two last digits, and three deviations of what is seen.
 
-        Seen a little beside the point, on two rays: what lies at the point itself, a kink or the
-        border of a domain, is no noise. The steps are no multiple of any format's last digit.
+        Seen a little beside the point, for what lies at the point itself, a kink or the border of a
+        domain, is no noise: a smooth function is a parabola of fourth order there to its last
+        digit, and noise is what such a curve cannot follow. Of three rays the middle one counts,
+        for there may be a kink on one.
         """
-        ways = [
-            s * random_weights(p.shape, rng) for p, s in zip(self.base, self.scales, strict=True)
-        ]
         rays = []
-        for sign in (1.0, -1.0):
+        for sign in (1.0, -1.0, 1.0):
+            ways = [
+                sign * s * random_weights(p.shape, rng)
+                for p, s in zip(self.base, self.scales, strict=True)
+            ]
+            places = np.arange(9) + rng.uniform(0, 0.9, 9)
             table = []
-            for k in range(1, 10):
-                t = sign * (2.0**-10 + k * 0.739 * 2.0**-22)
+            for t in 2.0**-10 + places * 2.0**-18:
                 for p, m, w in zip(self.base, self.moved, ways, strict=True):
                     m[...] = p + t * w
-                table.append(self.values())
-            differences = np.diff(np.array(table), 5, axis=0)
-            rays.append(np.sqrt((differences**2).mean(axis=0) / 252))  # 252 = 10! / 5!²
+                table.append(self.values() - self.here)
+            curve = np.linalg.qr(np.vander(places / 9, 5))[0]  # what a smooth function may do here
+            rest = np.array(table) - curve @ (curve.T @ np.array(table))
+            rays.append(np.sqrt((rest**2).sum(axis=0) / (9 - 5)))
         for p, m in zip(self.base, self.moved, strict=True):
             m[...] = p
         both = np.array(rays)
         both[~np.isfinite(both)] = np.inf
-        seen = both.min(axis=0)
+        both.sort(axis=0)
+        seen = np.where(np.isfinite(both[1]), both[1], both[0])
         seen[~np.isfinite(seen)] = 0.0
         return 2 * EPS * np.abs(self.here) + 3 * seen
 
@@ -160,8 +168,9 @@ def element_lines(probe: Probe, argument: int) -> list[Line]:
     lines = []
     for index in np.ndindex(p.shape):
         x = abs(float(p[index]))
-        unit = power_of_two(x) if np.isfinite(x) and x > typical else typical
-        lines.append(Line(argument, index, 1.0, unit))
+        x = x if np.isfinite(x) else 0.0
+        unit = power_of_two(x) if x > typical else typical
+        lines.append(Line(argument, index, 1.0, unit, x))
     return lines
 
 
@@ -235,8 +244,8 @@ def first_look(probe: Probe, lines: Sequence[Line], weights: Array, keep: bool =
 
 
 def _moved_by(lines: Sequence[Line], slopes: Array) -> Array:
-    """What the rounding of x + h costs: the step is off by half a digit of x."""
-    part = np.array([EPS / FIRST * 2 for _ in lines])
+    """What the rounding of x + h costs, at the smallest of three steps."""
+    part = np.array([4 * EPS / FIRST * line.size / line.unit for line in lines])
     return part[:, None] * slopes
 
 
@@ -253,7 +262,7 @@ class _Window:
         self.down = np.array([probe.at(line, -float(t)) for t in self.steps[:, 0]])
         self.leap = [np.abs(self.down[2] - probe.here), np.abs(self.up[2] - probe.here)]
         self.still = (self.up == probe.here).all(axis=0) & (self.down == probe.here).all(axis=0)
-        self.moved_by = EPS / FIRST * 2.0**exponent  # the rounding of x + h, see _moved_by
+        self.moved_by = 4 * EPS * line.size / self.h  # the rounding of x + h
         self.estimate(probe.here, probe.noise)
 
     def estimate(self, here: Array, noise: Array) -> None:
@@ -406,7 +415,9 @@ def _examine(probe: Probe, line: Line, coarse: bool) -> Close:
     for side in (0, 1):
         end, begin = fine.slopes[side], base.slopes[side]
         begin = np.where(np.isfinite(begin), begin, windows[exponents.index(4)].slopes[side])
-        grows = (np.abs(end) > 1.5 * np.abs(begin)) & (fine.leap[side] > 64 * noise) & ~jumps[side]
+        late = np.abs(end) > 1.1 * np.abs(windows[-2].slopes[side])  # it grows still
+        grows = late & (np.abs(end) > 1.5 * np.abs(begin)) & (fine.leap[side] > 64 * noise)
+        grows &= ~jumps[side]
         growing[grows] = np.sign(end[grows])
         steep[side] = grows & (np.abs(end) > 30 * np.abs(begin))
     if steep.any():
@@ -452,12 +463,13 @@ def weighed(close: Close, weights: Array) -> tuple[Array, ...]:
 def direction_lines(probe: Probe, argument: int, count: int, rng: Any) -> list[Line]:
     """Random directions in an argument that has too many elements to try each."""
     p, unit = probe.base[argument], probe.scales[argument]
-    return [Line(argument, None, random_weights(p.shape, rng), unit) for _ in range(count)]
+    size = largest(p)
+    return [Line(argument, None, random_weights(p.shape, rng), unit, size) for _ in range(count)]
 
 
 def joint_lines(probe: Probe, count: int, rng: Any) -> list[Line]:
     """Random directions in all arguments at once, each moved in proportion to its scale."""
     return [
-        Line(-1, None, [s * random_weights(p.shape, rng) for p, s in pairs], 1.0)
+        Line(-1, None, [s * random_weights(p.shape, rng) for p, s in pairs], 1.0, 2.0)
         for pairs in [list(zip(probe.base, probe.scales, strict=True))] * count
     ]

@@ -24,7 +24,7 @@ def copy_as_laid(a: Array) -> Array:
     for s, n in sorted((abs(s), n) for s, n in zip(a.strides, a.shape, strict=True) if n > 1):
         apart = apart and s >= reach and s % a.itemsize == 0
         reach = s * (n - 1) + reach
-    if a.size == 0 or not apart or room > 16 * a.nbytes + 4096:
+    if a.size == 0 or not apart or room > 64 * a.nbytes + 2**16:
         return np.array(a, order="K")
     memory = np.empty(room // a.itemsize, a.dtype)
     memory[...] = np.nan if a.dtype.kind == "f" else 0
@@ -66,11 +66,15 @@ def silent() -> Iterator[None]:
 
 def scale_of(p: Array) -> float:
     """A power of two near the size of an array's elements; 1 where all are zero."""
-    finite = np.abs(p[np.isfinite(p)])
-    largest = float(finite.max(initial=0.0))
-    if largest == 0:
+    top = largest(p)
+    if top == 0:
         return 1.0
-    return power_of_two(largest * float(np.sqrt(np.mean((finite / largest) ** 2))))
+    return power_of_two(top * float(np.sqrt(np.mean((p[np.isfinite(p)] / top) ** 2))))
+
+
+def largest(p: Array) -> float:
+    """The largest absolute value among the finite elements; 0 where there is none."""
+    return float(np.abs(p[np.isfinite(p)]).max(initial=0.0))
 
 
 def power_of_two(x: float) -> float:

@@ -333,14 +333,14 @@ class Run:
                 mask = np.zeros(level.points[k].size)
                 mask[part] = 1
                 d = whole.direction * mask.reshape(level.points[k].shape)
-                lines.append(Line(k, None, d, whole.unit))
+                lines.append(Line(k, None, d, whole.unit, whole.size))
             found = self.compare(c.name, lines, c.full, probe, weights)
             self.judge(found, probe, weights, level)
             if not found.wrong.any():
                 return c  # it shows in the sum only
             places = parts[int(found.wrong.any(axis=1).argmax())]
         index = np.unravel_index(int(places[0]), level.points[k].shape)
-        line = Line(k, tuple(map(int, index)), 1.0, whole.unit)
+        line = Line(k, tuple(map(int, index)), 1.0, whole.unit, whole.size)
         found = self.compare(c.name, [line], c.full, probe, weights)
         self.judge(found, probe, weights, level)
         return found if found.wrong.any() else c
