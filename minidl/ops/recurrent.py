@@ -195,7 +195,7 @@ def _rnn_gradient(
     nonlinearity: str,
 ) -> tuple[Any, ...]:
     gx, gh0, gw_ih, gw_hh, gb = kernels.rnn_gradient(
-        *g, x, h0, w_ih, w_hh, out[0], ends, reverse, nonlinearity
+        *g, x, h0, w_ih, w_hh, out[0], ends, reverse, nonlinearity, "x" in wanted
     )
     found = {"x": gx, "h0": gh0, "w_ih": gw_ih, "w_hh": gw_hh, "b_ih": gb, "b_hh": gb.copy()}
     return _chosen(wanted, found)
@@ -293,7 +293,7 @@ def _lstm_gradient(
     reverse: bool,
 ) -> tuple[Any, ...]:
     gx, gh0, gc0, gw_ih, gw_hh, gb = kernels.lstm_gradient(
-        *g, x, h0, c0, w_ih, w_hh, out[0], gates, cells, ends, reverse
+        *g, x, h0, c0, w_ih, w_hh, out[0], gates, cells, ends, reverse, "x" in wanted
     )
     found = {"x": gx, "h0": gh0, "c0": gc0, "w_ih": gw_ih, "w_hh": gw_hh}
     return _chosen(wanted, found | {"b_ih": gb, "b_hh": gb.copy()})
@@ -369,7 +369,7 @@ def _gru_gradient(
     reverse: bool,
 ) -> tuple[Any, ...]:
     names = ("x", "h0", "w_ih", "w_hh", "b_ih", "b_hh")
-    found = kernels.gru_gradient(*g, x, h0, w_ih, w_hh, out[0], gates, ends, reverse)
+    found = kernels.gru_gradient(*g, x, h0, w_ih, w_hh, out[0], gates, ends, reverse, "x" in wanted)
     return _chosen(wanted, dict(zip(names, found, strict=True)))
 
 

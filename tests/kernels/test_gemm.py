@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numba
 import numpy as np
 import pytest
 from hypothesis import given
@@ -10,6 +11,12 @@ from hypothesis import strategies as st
 from minidl_kernels.cpu import gemm
 
 DTYPES = ("f4", "f8")
+
+
+@numba.njit
+def gemm_rows(*args: Any) -> None:
+    """What compiled code alone can call, for Python."""
+    gemm.gemm_rows(*args)
 
 
 def packed(b: Any, *, transposed: bool) -> Any:
@@ -59,7 +66,7 @@ def test_products(
     left = np.swapaxes(a[:, :, :m], 1, 2) if turned else a[:, :, :k]
     expected = c.copy()
     expected[:, :width] = (left @ b[:, :, :width]).sum(axis=0) + add * c[:, :width]
-    gemm.gemm_rows(
+    gemm_rows(
         m, a.reshape(-1), 0, am, ak, at, b.reshape(-1), 0, 16, 16 * k, steps, k,
         c.reshape(-1), 0, width + gap, width, add,
     )  # fmt: skip
@@ -74,7 +81,7 @@ def test_a_row_has_the_same_bits_in_any_tile() -> None:
     seen = set()
     for m in range(1, 22):
         c = np.empty((m, 16), "f4")
-        gemm.gemm_rows(
+        gemm_rows(
             m, rows.reshape(-1), 0, 30, 1, 0, b.reshape(-1), 0, 16, 0, 1, 30,
             c.reshape(-1), 0, 16, 16, False,
         )  # fmt: skip

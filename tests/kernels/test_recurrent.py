@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl_kernels as kernels
+from minidl_kernels.cpu import threads
 from minidl_kernels.generic import recurrent as generic
 from minidl_kernels.reference import recurrent as reference
 
@@ -42,7 +43,7 @@ class Problem:
         )
 
     def backward(
-        self, room: Any, results: Any, lengths: Any, reverse: bool, *option: str
+        self, room: Any, results: Any, lengths: Any, reverse: bool, *option: Any
     ) -> tuple[Any, ...]:
         kept = results[1 + len(self.states) :]
         return getattr(room, f"{self.kind}_gradient")(
@@ -97,12 +98,62 @@ def test_equals_the_definition(room, kind, option, steps, count, ins, size, reve
     )
 
 
-@pytest.mark.parametrize("room", [reference, generic])
+@pytest.mark.parametrize(("kind", "option"), KINDS)
+@given(
+    steps=st.integers(1, 4),
+    count=st.integers(1, 20),
+    ins=st.integers(1, 40),
+    size=st.integers(1, 40),
+    reverse=st.booleans(),
+    ended=st.booleans(),
+    of_x=st.booleans(),
+    batch_first=st.booleans(),
+    seed=st.integers(0, 999),
+)
+def test_tiles_of_every_size_and_the_same_bits_at_any_number_of_threads(
+    kind, option, steps, count, ins, size, reverse, ended, of_x, batch_first, seed
+):
+    """Sizes across the borders of vectors and tiles, against the plain arrays in float64."""
+    p = Problem(kind, steps, count, ins, size, "float32", seed)
+    if batch_first:
+        p.x = np.ascontiguousarray(p.x.transpose(1, 0, 2)).transpose(1, 0, 2)
+    lengths = np.random.default_rng(seed).integers(1, steps + 1, count) if ended else None
+    for a in [p.x, *p.weights, *p.biases, *p.states]:
+        a /= np.float32(np.sqrt(size))
+        a.flags.writeable = False
+    before, seen = threads.get_num_threads(), []
+    try:
+        for number in (1, 2, 1):
+            threads.set_num_threads(number)
+            ours = p.forward(kernels, lengths, reverse, *option)
+            seen.append([*ours, *p.backward(kernels, ours, lengths, reverse, *option, of_x)])
+    finally:
+        threads.set_num_threads(before)
+    for other in seen[1:]:
+        for a, b in zip(seen[0], other, strict=True):
+            assert (a is None and b is None) or a.tobytes() == b.tobytes()
+    for name in ("x", "g_out"):
+        setattr(p, name, getattr(p, name).astype("float64"))
+    for name in ("states", "weights", "biases", "g_states"):
+        setattr(p, name, [a.astype("float64") for a in getattr(p, name)])
+    theirs = p.forward(generic, lengths, reverse, *option)
+    theirs = [*theirs, *p.backward(generic, theirs, lengths, reverse, *option, of_x)]
+    for ours, want in zip(seen[0], theirs, strict=True):
+        assert (ours is None) == (want is None)
+        if want is not None:  # a sum of some hundred products: 4e-6 is 30 units in the last place
+            scale = max(1, np.abs(want).max())
+            np.testing.assert_allclose(ours, want, rtol=0, atol=4e-6 * scale)
+
+
+@pytest.mark.parametrize(
+    ("room", "dtype"), [(reference, "float64"), (generic, "float64"), (kernels, "float32")]
+)
 @pytest.mark.parametrize(("kind", "option"), KINDS)
 @pytest.mark.parametrize("reverse", [False, True])
-def test_a_short_sequence_is_as_if_alone(room, kind, option, reverse):
+def test_a_short_sequence_is_as_if_alone(room, dtype, kind, option, reverse):
     """What stands in x beyond an end, be it NaN, changes neither results nor gradients."""
-    p = Problem(kind, 4, 3, 2, 3, "float64", 1)
+    near = 1e-14 if dtype == "float64" else 1e-6
+    p = Problem(kind, 4, 3, 2, 3, dtype, 1)
     lengths = np.array([4, 1, 3])
     for b, n in enumerate(lengths):
         p.x[n:, b] = np.nan
@@ -110,25 +161,25 @@ def test_a_short_sequence_is_as_if_alone(room, kind, option, reverse):
     gradients = p.backward(room, results, lengths, reverse, *option)
     sums = [0.0 for _ in gradients[1 + len(p.states) :]]
     for b, n in enumerate(lengths):
-        one = Problem(kind, 4, 3, 2, 3, "float64", 1)
+        one = Problem(kind, 4, 3, 2, 3, dtype, 1)
         one.x, one.g_out = p.x[:n, b : b + 1], p.g_out[:n, b : b + 1]
         one.states = [s[b : b + 1] for s in p.states]
         one.g_states = [s[b : b + 1] for s in p.g_states]
         alone = one.forward(room, None, reverse, *option)
         for whole, part in zip(results, alone, strict=True):
             if whole.ndim == 2:
-                np.testing.assert_allclose(whole[b], part[0], atol=1e-14)
+                np.testing.assert_allclose(whole[b], part[0], atol=near)
             else:
-                np.testing.assert_allclose(whole[:n, b], part[:, 0], atol=1e-14)
+                np.testing.assert_allclose(whole[:n, b], part[:, 0], atol=near)
                 assert (whole[n:, b] == 0).all()
         gx, *rest = one.backward(room, alone, None, reverse, *option)
-        np.testing.assert_allclose(gradients[0][:n, b], gx[:, 0], atol=1e-14)
+        np.testing.assert_allclose(gradients[0][:n, b], gx[:, 0], atol=near)
         assert (gradients[0][n:, b] == 0).all()
         for whole, part in zip(gradients[1:], rest[: len(p.states)], strict=False):
-            np.testing.assert_allclose(whole[b], part[0], atol=1e-14)
+            np.testing.assert_allclose(whole[b], part[0], atol=near)
         sums = [a + g for a, g in zip(sums, rest[len(p.states) :], strict=True)]
     for whole, total in zip(gradients[1 + len(p.states) :], sums, strict=True):
-        np.testing.assert_allclose(whole, total, atol=1e-13)
+        np.testing.assert_allclose(whole, total, atol=10 * near)
 
 
 @pytest.mark.parametrize("room", [reference, generic])
@@ -158,11 +209,13 @@ def test_the_definition_agrees_with_differences(room, kind, option):
             assert abs(gradient[i] - want) < 1e-8
 
 
-@pytest.mark.parametrize("room", [reference, generic])
+@pytest.mark.parametrize(
+    ("room", "dtype"), [(reference, "float64"), (generic, "float64"), (kernels, "float32")]
+)
 @pytest.mark.parametrize(("kind", "option"), KINDS)
 @pytest.mark.parametrize("reverse", [False, True])
-def test_arguments_are_neither_changed_nor_given_out(room, kind, option, reverse):
-    p = Problem(kind, 2, 2, 2, 2, "float64", 2)
+def test_arguments_are_neither_changed_nor_given_out(room, dtype, kind, option, reverse):
+    p = Problem(kind, 2, 2, 2, 2, dtype, 2)
     arrays = [p.x, *p.states, *p.weights, *p.biases, p.g_out, *p.g_states]
     for a in arrays:
         a.flags.writeable = False
@@ -175,7 +228,7 @@ def test_arguments_are_neither_changed_nor_given_out(room, kind, option, reverse
         assert not any(np.shares_memory(a, b) for b in [*arrays, *made[:k]])
 
 
-@pytest.mark.parametrize("room", [reference, generic])
+@pytest.mark.parametrize("room", [reference, generic, kernels])
 @pytest.mark.parametrize("kind", BLOCKS)
 def test_gates_saturate_without_a_warning(room, kind):
     p = Problem(kind, 2, 1, 1, 2, "float32", 3)

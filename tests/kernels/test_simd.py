@@ -172,13 +172,15 @@ def test_functions_of_float64_are_refused() -> None:
 def test_a_machine_without_avx() -> None:
     """LLVM makes two or four instructions of one; the numbers are the same."""
     program = """
+import numba
 import numpy as np
 from minidl_kernels.cpu import gemm
+gemm_rows = numba.njit(lambda *args: gemm.gemm_rows(*args))
 rng = np.random.default_rng(0)
 a, b = rng.normal(size=(7, 9)).astype("f4"), rng.normal(size=(9, 13)).astype("f4")
 panels, c = np.empty(9 * 16, "f4"), np.zeros(7 * 13 + 1, "f4")
 gemm.pack(b.reshape(-1), 0, 13, 9, 13, panels, 0)
-gemm.gemm_rows(7, a.reshape(-1), 0, 9, 1, 0, panels, 0, 16, 0, 1, 9, c, 0, 13, 13, False)
+gemm_rows(7, a.reshape(-1), 0, 9, 1, 0, panels, 0, 16, 0, 1, 9, c, 0, 13, 13, False)
 np.testing.assert_allclose(c[:-1].reshape(7, 13), a @ b, rtol=1e-5, atol=1e-5)
 assert c[-1] == 0
 print("done")

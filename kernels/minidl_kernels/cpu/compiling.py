@@ -3,6 +3,7 @@
     @compiled                        a loop on one thread
     @compiled(parallel=True)         the same with `prange`: two forms, on all threads and on one
     @helper                          a part of kernels, compiled into each and not by itself
+    @native(name, signature)         a part that all kernels share: compiled once, called by name
 
 The cache is Numba's: NUMBA_CACHE_DIR, else beside the source, else the user's cache folder. Where
 none can be written to, a kernel is compiled in each process anew: slower, and never wrong. Numba
@@ -20,12 +21,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, overload
 
+import llvmlite.binding
 import numba
 from numba.core import event
 
 from minidl_kernels.cpu import threads
 
-__all__ = ["Kernel", "both_forms", "compiled", "helper", "named"]
+__all__ = ["Kernel", "both_forms", "compiled", "helper", "named", "native"]
 
 # Sums keep their order, and NaN and infinity what they mean: no fastmath unless a kernel asks.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -120,8 +122,25 @@ def compiled(
 
 
 def helper(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Make a function that kernels may call."""
+    """Make a function that kernels may call; options are Numba's."""
+    if function is None:
+        return lambda function: helper(function, **options)
     return numba.njit(**_OPTIONS | options)(function)
+
+
+def native(name: str, signature: Any) -> Callable[[Callable[..., Any]], Any]:
+    """Compile a function of numbers and pointers at once; kernels then call it as C's `name`."""
+
+    def make(function: Callable[..., Any]) -> Any:
+        function = named(function, "native")
+        try:
+            made = numba.cfunc(signature, cache=True, error_model="numpy")(function)
+        except (RuntimeError, OSError):  # there is no folder for the cache, or no room in it
+            made = numba.cfunc(signature, error_model="numpy")(function)
+        llvmlite.binding.add_symbol(name, made.address)
+        return made
+
+    return make
 
 
 def named(function: Callable[..., Any], form: str) -> Any:

@@ -12,6 +12,7 @@ from numba.core import cgutils
 
 __all__ = [
     "INT",
+    "INT64",
     "LANES",
     "address",
     "alignment",
@@ -28,7 +29,7 @@ __all__ = [
 ]
 
 LANES = 8
-INT = ir.IntType(32)
+INT, INT64 = ir.IntType(32), ir.IntType(64)
 
 # An intrinsic is written with one argument, Numba's typing, more than it is called with.
 intrinsic: Any = extending.intrinsic

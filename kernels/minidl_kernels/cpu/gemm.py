@@ -8,11 +8,13 @@ never wait for memory (measured: 116 GFLOP/s on one core at 3.7 GHz, of 118 ther
 
 from typing import Any
 
-from numba import types
+from llvmlite import ir
+from numba import carray, types
 from numba.core import cgutils
 
-from minidl_kernels.cpu.compiling import helper
+from minidl_kernels.cpu.compiling import helper, native
 from minidl_kernels.cpu.emit import (
+    INT64,
     address,
     alignment,
     constant,
@@ -179,8 +181,52 @@ def gemm_tile(
             _tile(1, 1, a, i, am, ak, at, b, b0, bk, bt, steps, depth, c, j, cm, width, add)
 
 
-@helper
+@intrinsic
 def gemm_rows(
+    typing: Any,
+    m: Any,
+    a: Any,
+    a0: Any,
+    am: Any,
+    ak: Any,
+    at: Any,
+    b: Any,
+    b0: Any,
+    bk: Any,
+    bt: Any,
+    steps: Any,
+    depth: Any,
+    c: Any,
+    c0: Any,
+    cm: Any,
+    width: Any,
+    add: Any,
+) -> Any:
+    """`gemm_tile` for any number m of rows, cut into tiles of 6 to 4 where that can be.
+
+    For float32 it is a call of one function that all kernels share, `minidl_gemm_rows`: tiles take
+    far longer to compile than all that is around them.
+    """
+    n, arrays = types.intp, {1: a, 6: b, 12: c}
+    sig = types.void(*[arrays.get(k, n) for k in range(16)], types.boolean)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        if a.dtype != types.float32:
+            context.compile_internal(builder, _rows.py_func, sig, args)
+            return context.get_dummy_value()
+        values = list(args)
+        for k, array in arrays.items():
+            values[k] = element(context, builder, array, args[k], INT64(0))
+        values[16] = builder.zext(args[16], INT64)
+        kind = ir.FunctionType(ir.VoidType(), [v.type for v in values])
+        builder.call(cgutils.get_or_insert_function(builder.module, kind, _SYMBOL), values)
+        return context.get_dummy_value()
+
+    return sig, generate
+
+
+@helper
+def _rows(
     m: Any,
     a: Any,
     a0: Any,
@@ -199,7 +245,6 @@ def gemm_rows(
     width: Any,
     add: Any,
 ) -> None:
-    """`gemm_tile` for any number m of rows, cut into tiles of 6 to 4 where that can be."""
     done = 0
     while done < m:
         left = m - done
@@ -211,6 +256,37 @@ def gemm_rows(
         i, j = a0 + done * am, c0 + done * cm
         gemm_tile(rows, a, i, am, ak, at, b, b0, bk, bt, steps, depth, c, j, cm, width, add)
         done += rows
+
+
+_SYMBOL = "minidl_gemm_rows"
+_n, _floats = types.int64, types.CPointer(types.float32)
+
+
+@native(
+    _SYMBOL,
+    types.void(_n, _floats, _n, _n, _n, _n, _floats, _n, _n, _n, _n, _n, _floats, _n, _n, _n, _n),
+)
+def _rows_of_float32(
+    m: Any,
+    a: Any,
+    a0: Any,
+    am: Any,
+    ak: Any,
+    at: Any,
+    b: Any,
+    b0: Any,
+    bk: Any,
+    bt: Any,
+    steps: Any,
+    depth: Any,
+    c: Any,
+    c0: Any,
+    cm: Any,
+    width: Any,
+    add: Any,
+) -> None:
+    left, right, out = carray(a, 1), carray(b, 1), carray(c, 1)
+    _rows(m, left, a0, am, ak, at, right, b0, bk, bt, steps, depth, out, c0, cm, width, add != 0)
 
 
 @helper

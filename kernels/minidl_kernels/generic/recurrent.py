@@ -145,6 +145,7 @@ def rnn_gradient(
     lengths: Any,
     reverse: bool,
     nonlinearity: str,
+    of_x: bool = True,
 ) -> tuple[Any, ...]:
     """See `minidl_kernels.reference.recurrent.rnn_gradient`, the definition."""
     xp, masks = array_module(x), _masks(x, lengths)
@@ -159,7 +160,7 @@ def rnn_gradient(
         gh = _chosen(masks[t], ga[t] @ w_hh, gh)
     before = _before(out, h0, masks, reverse)
     return (
-        _backward(ga, w_ih),
+        _backward(ga, w_ih) if of_x else None,
         gh,
         _weights(ga, x, masks),
         _weights(ga, before, masks),
@@ -210,6 +211,7 @@ def lstm_gradient(
     cells: Any,
     lengths: Any,
     reverse: bool,
+    of_x: bool = True,
 ) -> tuple[Any, ...]:
     """See `minidl_kernels.reference.recurrent.lstm_gradient`, the definition."""
     xp, masks, size = array_module(x), _masks(x, lengths), h0.shape[1]
@@ -232,7 +234,7 @@ def lstm_gradient(
         gh, gc = _chosen(masks[t], ga[t] @ w_hh, gh), _chosen(masks[t], gc_t * f[t], gc)
     before = _before(out, h0, masks, reverse)
     return (
-        _backward(ga, w_ih),
+        _backward(ga, w_ih) if of_x else None,
         gh,
         gc,
         _weights(ga, x, masks),
@@ -285,6 +287,7 @@ def gru_gradient(
     gates: Any,
     lengths: Any,
     reverse: bool,
+    of_x: bool = True,
 ) -> tuple[Any, ...]:
     """See `minidl_kernels.reference.recurrent.gru_gradient`, the definition."""
     xp, masks, size = array_module(x), _masks(x, lengths), h0.shape[1]
@@ -305,4 +308,4 @@ def gru_gradient(
     gu = xp.ascontiguousarray(grown[..., : 3 * size])
     ga = xp.concatenate([g_r, g_z, g_n], axis=2)
     g_ih, g_hh = _weights(ga, x, masks), _weights(gu, before, masks)
-    return _backward(ga, w_ih), gh, g_ih, g_hh, ga.sum((0, 1)), gu.sum((0, 1))
+    return _backward(ga, w_ih) if of_x else None, gh, g_ih, g_hh, ga.sum((0, 1)), gu.sum((0, 1))

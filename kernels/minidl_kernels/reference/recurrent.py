@@ -6,7 +6,7 @@ what is given out for it beyond is 0, and its final state is that after its last
 `reverse` it runs from its own last step to step 0. A bias may be None.
 
 The gradients are by hand, backwards through time; g_out, g_h and g_c are the gradients of the
-results, or None where nobody used one.
+results, or None where nobody used one. Without `of_x` the gradient of x is None.
 """
 
 from typing import Any
@@ -64,6 +64,7 @@ def rnn_gradient(
     lengths: Any,
     reverse: bool,
     nonlinearity: str,
+    of_x: bool = True,
 ) -> tuple[Any, ...]:
     """Gradients (gx, gh0, gw_ih, gw_hh, gb) of rnn; the slope of relu at 0 is 0."""
     gx, gh0, gw_ih, gw_hh = (np.zeros_like(a) for a in (x, h0, w_ih, w_hh))
@@ -82,7 +83,7 @@ def rnn_gradient(
             gw_hh += np.outer(ga, h_before)
             gb += ga
         gh0[s] = gh
-    return gx, gh0, gw_ih, gw_hh, gb
+    return gx if of_x else None, gh0, gw_ih, gw_hh, gb
 
 
 def lstm(
@@ -125,6 +126,7 @@ def lstm_gradient(
     cells: Any,
     lengths: Any,
     reverse: bool,
+    of_x: bool = True,
 ) -> tuple[Any, ...]:
     """Gradients (gx, gh0, gc0, gw_ih, gw_hh, gb) of lstm."""
     gx, gh0, gc0, gw_ih, gw_hh = (np.zeros_like(a) for a in (x, h0, c0, w_ih, w_hh))
@@ -153,7 +155,7 @@ def lstm_gradient(
             gw_hh += np.outer(ga, h_before)
             gb += ga
         gh0[s], gc0[s] = gh, gc
-    return gx, gh0, gc0, gw_ih, gw_hh, gb
+    return gx if of_x else None, gh0, gc0, gw_ih, gw_hh, gb
 
 
 def gru(
@@ -196,6 +198,7 @@ def gru_gradient(
     gates: Any,
     lengths: Any,
     reverse: bool,
+    of_x: bool = True,
 ) -> tuple[Any, ...]:
     """Gradients (gx, gh0, gw_ih, gw_hh, gb_ih, gb_hh) of gru."""
     gx, gh0, gw_ih, gw_hh = (np.zeros_like(a) for a in (x, h0, w_ih, w_hh))
@@ -217,4 +220,4 @@ def gru_gradient(
             gb_ih += ga
             gb_hh += gu
         gh0[s] = gh
-    return gx, gh0, gw_ih, gw_hh, gb_ih, gb_hh
+    return gx if of_x else None, gh0, gw_ih, gw_hh, gb_ih, gb_hh
