@@ -34,9 +34,9 @@ def rnn_forward(task: int, room: int, args: int) -> None:
     input_products(p, size, out, size, low, high)
     for s in range(p.steps):
         t = p.steps - 1 - s if p.reverse else s
-        state_products(p, size, out, (t * p.count + low) * size, size, True, low, high)
+        state_products(p, size, out, (t * p.batch + low) * size, size, True, low, high)
         for b in range(low, high):
-            row = t * p.count + b
+            row = t * p.batch + b
             if t >= ends[b]:
                 hold(out, row * size, size)
                 continue
@@ -53,17 +53,17 @@ def rnn_backward(task: int, room: int, args: int) -> None:
     p = layer(args)
     out, g_out, h0, gh = floats(p.out), floats(p.g_out), floats(p.h0), floats(p.gh)
     ga, ends, one = floats(p.ga), integers(p.ends), splat(np.float32(1))
-    size, padded, rows, zero = p.size, padded_to_tile(p.size), p.steps * p.count, one - one
+    size, padded, rows, zero = p.size, padded_to_tile(p.size), p.steps * p.batch, one - one
     low, high = part_of(p, task)
     for s in range(p.steps):
         t = s if p.reverse else p.steps - 1 - s
         for b in range(low, high):
-            row = t * p.count + b
+            row = t * p.batch + b
             if t >= ends[b]:
                 rest(p, 1, t, b)
                 continue
             first = t + 1 >= ends[b] if p.reverse else t == 0
-            start = b * size if first else (row + p.count if p.reverse else row - p.count) * size
+            start = b * size if first else (row + p.batch if p.reverse else row - p.batch) * size
             operands(p, t, b, h0 if first else out, start)
             for u in range(0, padded, LANES):
                 n = size - u
@@ -77,11 +77,11 @@ def rnn_backward(task: int, room: int, args: int) -> None:
                 g = where_greater(now, zero, g, zero) if p.relu else g * (one - now * now)
                 store(ga, place, g)
                 give(gh, b * size + u, zero, n)  # the product is added; nothing to one that rests
-        many, row = high - low, t * p.count + low
+        many, row = high - low, t * p.batch + low
         right = floats(p.panels_hh)
         product_of_panels(p, row, many, 0, 1, right, padded, 0, gh, low * size, size, True)
     if p.wanted:
         gx, right, n = floats(p.gx), floats(p.panels_ih), p.inputs
         for t in range(p.steps):
-            row = t * p.count + low
+            row = t * p.batch + low
             product_of_panels(p, row, high - low, 0, 1, right, padded, 0, gx, row * n, n, False)

@@ -39,7 +39,7 @@ def gru_forward(task: int, room: int, args: int) -> None:
         t = p.steps - 1 - s if p.reverse else s
         state_products(p, used, own_products, low * used, used, False, low, high)
         for b in range(low, high):
-            row = t * p.count + b
+            row = t * p.batch + b
             if t >= ends[b]:
                 hold(gates, row * wide, wide)
                 hold(out, row * size, size)
@@ -70,18 +70,18 @@ def gru_backward(task: int, room: int, args: int) -> None:
         floats(p.gates), floats(p.out), floats(p.g_out), floats(p.h0), floats(p.gh)
     )  # fmt: skip
     ga, ends, one = floats(p.ga), integers(p.ends), splat(np.float32(1))
-    size, wide, padded, rows = p.size, 4 * p.size, padded_to_tile(p.size), p.steps * p.count
+    size, wide, padded, rows = p.size, 4 * p.size, padded_to_tile(p.size), p.steps * p.batch
     block = padded * rows
     low, high = part_of(p, task)
     for s in range(p.steps):
         t = s if p.reverse else p.steps - 1 - s
         for b in range(low, high):
-            row = t * p.count + b
+            row = t * p.batch + b
             if t >= ends[b]:
                 rest(p, 4, t, b)
                 continue
             first = t + 1 >= ends[b] if p.reverse else t == 0
-            start = b * size if first else (row + p.count if p.reverse else row - p.count) * size
+            start = b * size if first else (row + p.batch if p.reverse else row - p.batch) * size
             before = h0 if first else out
             operands(p, t, b, before, start)
             for u in range(0, padded, LANES):
@@ -103,13 +103,13 @@ def gru_backward(task: int, room: int, args: int) -> None:
                 store(ga, place + 2 * block, ga_n * r)
                 store(ga, place + 3 * block, ga_n)
                 give(gh, state, gh_t * z, m)
-        many, row = high - low, t * p.count + low
+        many, row = high - low, t * p.batch + low
         right = floats(p.panels_hh)
         product_of_panels(p, row, many, 0, 3, right, 3 * padded, 0, gh, low * size, size, True)
     if p.wanted:
         gx, right, n = floats(p.gx), floats(p.panels_ih), p.inputs
         for t in range(p.steps):
-            row = t * p.count + low
+            row = t * p.batch + low
             product_of_panels(p, row, high - low, 0, 2, right, 3 * padded, 0, gx, row * n, n, False)
             product_of_panels(
                 p, row, high - low, 3, 1, right, 3 * padded, 2 * padded, gx, row * n, n, True

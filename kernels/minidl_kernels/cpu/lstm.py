@@ -37,9 +37,9 @@ def lstm_forward(task: int, room: int, args: int) -> None:
     input_products(p, wide, gates, wide, low, high)
     for s in range(p.steps):
         t = p.steps - 1 - s if p.reverse else s
-        state_products(p, wide, gates, (t * p.count + low) * wide, wide, True, low, high)
+        state_products(p, wide, gates, (t * p.batch + low) * wide, wide, True, low, high)
         for b in range(low, high):
-            row = t * p.count + b
+            row = t * p.batch + b
             if t >= ends[b]:
                 hold(gates, row * wide, wide)
                 hold(out, row * size, size)
@@ -70,18 +70,18 @@ def lstm_backward(task: int, room: int, args: int) -> None:
     gates, out, cells, g_out = floats(p.gates), floats(p.out), floats(p.cells), floats(p.g_out)
     h0, c0, gh, gc = floats(p.h0), floats(p.c0), floats(p.gh), floats(p.gc)
     ga, ends, one = floats(p.ga), integers(p.ends), splat(np.float32(1))
-    size, wide, padded, rows = p.size, 4 * p.size, padded_to_tile(p.size), p.steps * p.count
+    size, wide, padded, rows = p.size, 4 * p.size, padded_to_tile(p.size), p.steps * p.batch
     block = padded * rows
     low, high = part_of(p, task)
     for s in range(p.steps):
         t = s if p.reverse else p.steps - 1 - s
         for b in range(low, high):
-            row = t * p.count + b
+            row = t * p.batch + b
             if t >= ends[b]:
                 rest(p, 4, t, b)
                 continue
             first = t + 1 >= ends[b] if p.reverse else t == 0
-            start = b * size if first else (row + p.count if p.reverse else row - p.count) * size
+            start = b * size if first else (row + p.batch if p.reverse else row - p.batch) * size
             cell = c0 if first else cells
             operands(p, t, b, h0 if first else out, start)
             for u in range(0, padded, LANES):
@@ -105,13 +105,13 @@ def lstm_backward(task: int, room: int, args: int) -> None:
                 store(ga, place + 3 * block, gh_t * bent * o * (one - o))
                 give(gc, state, gc_t * f, n)
                 give(gh, state, one - one, n)  # the product is added; nothing to one that rests
-        many, row = high - low, t * p.count + low
+        many, row = high - low, t * p.batch + low
         right = floats(p.panels_hh)
         product_of_panels(p, row, many, 0, 4, right, 4 * padded, 0, gh, low * size, size, True)
     if p.wanted:
         gx, right, n = floats(p.gx), floats(p.panels_ih), p.inputs
         for t in range(p.steps):
-            row = t * p.count + low
+            row = t * p.batch + low
             product_of_panels(
                 p, row, high - low, 0, 4, right, 4 * padded, 0, gx, row * n, n, False
             )  # fmt: skip

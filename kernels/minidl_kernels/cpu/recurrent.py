@@ -75,7 +75,7 @@ class _Call:
 
     def given(self, blocks: int) -> Any:
         """An array for what is given out at each step, (T, B, blocks * H)."""
-        sizes = (self.layer.steps, self.layer.count, blocks * self.layer.size)
+        sizes = (self.layer.steps, self.layer.batch, blocks * self.layer.size)
         return np.empty(sizes, np.float32)
 
     def run(self, kernel: Callable[..., None], tasks: int, **more: Any) -> None:
@@ -110,8 +110,8 @@ class _Call:
                     pack_backward, tiles, w=self.of(w), columns=columns, blocks=self.blocks,
                     panels=panels[-1],
                 )  # fmt: skip
-        rows, padded = self.layer.steps * self.layer.count, 16 * _tiles(size)
-        shape = (self.layer.steps, self.layer.count, inputs)
+        rows, padded = self.layer.steps * self.layer.batch, 16 * _tiles(size)
+        shape = (self.layer.steps, self.layer.batch, inputs)
         gx = np.empty(shape, np.float32) if of_x else None
         self.layer = self.layer._replace(
             ga=self.room(kept_blocks * padded, rows),
@@ -284,8 +284,8 @@ def warm_up(dtype: str) -> None:
     out, _ = rnn(x, state, zeros(2, 2), zeros(2, 2), None, None, False, "tanh")
     rnn_gradient(out, None, x, state, zeros(2, 2), zeros(2, 2), out, None, False, "tanh")
     weights = (zeros(8, 2), zeros(8, 2))
-    out, _, _, *kept = lstm(x, state, state, *weights, None, None, False)
-    lstm_gradient(out, None, None, x, state, state, *weights, out, *kept, None, False)
+    out, _, _, gates, cells = lstm(x, state, state, *weights, None, None, False)
+    lstm_gradient(out, None, None, x, state, state, *weights, out, gates, cells, None, False)
     weights = (zeros(6, 2), zeros(6, 2))
     out, _, gates = gru(x, state, *weights, None, None, None, False)
     gru_gradient(out, None, x, state, *weights, out, gates, None, False)

@@ -43,7 +43,7 @@ class Layer(NamedTuple):
     """A layer as the kernels see it: sizes, switches, and addresses of arrays."""
 
     steps: int
-    count: int  # sequences
+    batch: int  # sequences
     inputs: int
     size: int  # of the state
     parts: int  # in how many parts the sequences are taken
@@ -95,7 +95,7 @@ layer = record(_RECORD)
 @helper
 def part_of(p: Any, task: int) -> Any:
     """The first sequence of a task, and the one after its last."""
-    return p.count * task // p.parts, p.count * (task + 1) // p.parts
+    return p.batch * task // p.parts, p.batch * (task + 1) // p.parts
 
 
 @helper
@@ -167,7 +167,7 @@ def input_products(p: Any, width: int, out: Any, row_size: int, low: int, high: 
             gemm_rows(
                 high - low, x, t * p.step + low * p.sequence, p.sequence, 1, 0,
                 panels, n * p.inputs, TILE_COLUMNS, 0, 1, p.inputs,
-                out, (t * p.count + low) * row_size + n, row_size,
+                out, (t * p.batch + low) * row_size + n, row_size,
                 min(TILE_COLUMNS, width - n), False,
             )  # fmt: skip
 
@@ -196,7 +196,7 @@ def product_of_panels(
     first, blocks : which blocks of ga
     right : panels (width / 16, depth, 16), of which the rows from `skipped` on are taken
     """
-    padded, panel = padded_to_tile(p.size), p.steps * p.count * TILE_COLUMNS
+    padded, panel = padded_to_tile(p.size), p.steps * p.batch * TILE_COLUMNS
     start = first * padded // TILE_COLUMNS * panel + row * TILE_COLUMNS
     for n in range(0, width, TILE_COLUMNS):
         gemm_rows(
@@ -213,7 +213,7 @@ def product_of_panels(
 @helper
 def operands(p: Any, t: int, b: int, before: Any, start: int) -> None:
     """Keep what sequence b multiplied its weights by at step t: x, and the state before[start:]."""
-    row = t * p.count + b
+    row = t * p.batch + b
     place = t * p.step + b * p.sequence
     _row_of_panels(p, floats(p.x), place, p.inputs, floats(p.x_panels), row)
     _row_of_panels(p, before, start, p.size, floats(p.h_panels), row)
@@ -223,7 +223,7 @@ def operands(p: Any, t: int, b: int, before: Any, start: int) -> None:
 def _row_of_panels(p: Any, source: Any, i: int, size: int, panels: Any, row: int) -> None:
     """Put source[i : i + size] into a row of panels (size / 16, rows, 16), zeros behind it."""
     for n in range(0, size, TILE_COLUMNS):
-        place = n * p.steps * p.count + row * TILE_COLUMNS
+        place = n * p.steps * p.batch + row * TILE_COLUMNS
         for half in range(0, TILE_COLUMNS, LANES):
             left = size - n - half
             v = take(source, i + n + half, left) if left > 0 else splat(np.float32(0))
@@ -233,7 +233,7 @@ def _row_of_panels(p: Any, source: Any, i: int, size: int, panels: Any, row: int
 @helper
 def rest(p: Any, blocks: int, t: int, b: int) -> None:
     """Let sequence b, which has ended, add nothing to any gradient. x may be NaN there."""
-    row = t * p.count + b
+    row = t * p.batch + b
     _zero_in_panels(p, floats(p.ga), blocks * padded_to_tile(p.size), row)
     _zero_in_panels(p, floats(p.x_panels), p.inputs, row)
     _zero_in_panels(p, floats(p.h_panels), p.size, row)
@@ -242,7 +242,7 @@ def rest(p: Any, blocks: int, t: int, b: int) -> None:
 @helper
 def _zero_in_panels(p: Any, panels: Any, size: int, row: int) -> None:
     for n in range(0, size, TILE_COLUMNS):
-        hold(panels, n * p.steps * p.count + row * TILE_COLUMNS, TILE_COLUMNS)
+        hold(panels, n * p.steps * p.batch + row * TILE_COLUMNS, TILE_COLUMNS)
 
 
 def weight_gradient(task: int, room: int, args: int) -> None:
@@ -252,7 +252,7 @@ def weight_gradient(task: int, room: int, args: int) -> None:
     of ga alone. Long sums are cut into pieces that stay in the cache, always in the same way.
     """
     p = layer(args)
-    each, rows = padded_to_tile(p.size) // TILE_COLUMNS, p.steps * p.count
+    each, rows = padded_to_tile(p.size) // TILE_COLUMNS, p.steps * p.batch
     ga, right, gw = floats(p.ga), floats(p.panels), floats(p.gw)
     k, unit = task // each, task % each * TILE_COLUMNS
     panel = (integers(p.order)[k] * each + task % each) * rows
