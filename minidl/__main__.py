@@ -8,6 +8,10 @@ from collections.abc import Sequence
 # By name: the module whose `main(arguments)` runs, and a line of help.
 COMMANDS = {
     "card": ("minidl.cards.command", "card NAME …    the derivative cards of operations"),
+    "race": (
+        "minidl.race.command",
+        "race OP …      every way to compute an operation: compared, then timed",
+    ),
     "warmup": (
         "minidl_kernels.cpu.warmup",
         "warmup         compile the CPU kernels ahead",

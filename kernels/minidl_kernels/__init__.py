@@ -39,6 +39,7 @@ KERNELS: dict[str, str] = {
     "lstm_gradient": "recurrent",
     "gru": "recurrent",
     "gru_gradient": "recurrent",
+    "matmul": "products",
     "philox": "philox",
     "cross_entropy": "classification",
     "cross_entropy_input": "classification",
