@@ -60,7 +60,7 @@ def _refuse(text: str) -> int:
 def _parser(operations: dict[str, Callable[..., Any]]) -> argparse.ArgumentParser:
     lines = []
     for name, function in operations.items():
-        lines.append(f"  {name:12} {inspect.getdoc(function)}".replace("\n", "\n" + " " * 15))
+        lines.append(f"  {name:22} {inspect.getdoc(function)}".replace("\n", "\n" + " " * 25))
     parser = argparse.ArgumentParser(
         prog="python -m minidl race",
         description="One operation, computed in every way there is: compared, then timed.",

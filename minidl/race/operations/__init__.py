@@ -7,6 +7,7 @@ says; `passes` holds those of its passes that were asked for, and names all of t
 from collections.abc import Callable
 
 from minidl.race.contest import Race
+from minidl.race.operations.classification import softmax_cross_entropy
 from minidl.race.operations.convolution import conv2d
 from minidl.race.operations.indexing import index_add
 from minidl.race.operations.pooling import max_pool
@@ -22,6 +23,7 @@ OPERATIONS: dict[str, Callable[..., list[Race]]] = {
     "matmul": matmul,
     "lstm": lstm,
     "max_pool": max_pool,
+    "softmax_cross_entropy": softmax_cross_entropy,
     "adam": adam,
     "index_add": index_add,
     "philox": philox,
