@@ -45,6 +45,13 @@ def letters(index):
     return ["a" if isinstance(i, np.ndarray) else "n" for i in parts(index)]
 
 
+def dots_for_nothing(index):
+    """Where "..." stands in an index of a tensor of three axes, if it stands for none of them."""
+    said = [p for p in parts(index) if p is not None]
+    places = [k for k, p in enumerate(said) if p is Ellipsis]
+    return places[0] if places and len(said) == 4 else None
+
+
 def repeats(items):
     return len(set(items)) < len(items)
 
@@ -111,6 +118,9 @@ def test_array_indices_vary():
         apart=lambda i: "an" in "".join(letters(i)).strip("n") and len(arrays_in(i)) > 1,
         new=lambda i: any(p is None for p in parts(i)),
     )  # fmt: skip
+    never_between = some.indices((3, 4, 2), ["advanced", "mixed"])
+    assert never(never_between, lambda i: dots_for_nothing(i) not in (None, 3))
+    assert not missing(never_between, behind=lambda i: dots_for_nothing(i) == 3)
     numbers = some.indices((3, 4, 2), "mixed", numbers_beside_arrays=True)
     assert not missing(numbers, number=lambda i: any(isinstance(p, int) for p in parts(i)))
     assert never(

@@ -108,6 +108,8 @@ def indices(
     array_like = kind != "basic"
     used = draw(st.integers(array_like, len(shape)))  # of so many axes the index says something
     front = used - draw(st.integers(0, used))  # so many in front, the others behind an Ellipsis
+    if array_like and used == len(shape):
+        front = used  # "..." for no axis between two arrays: NumPy and PyTorch differ
     placed = [*range(front), *range(len(shape) - used + front, len(shape))]
     if array_like:
         items = _with_arrays(
