@@ -1,119 +1,132 @@
-"""One training step of a model in minidl and in PyTorch: the ratio of their times.
+"""Training steps and single operations in minidl and in PyTorch: how their times compare.
 
-    PYTHONPATH=.:kernels python tests/benchmarks/against_torch.py cnn --threads 2
+    PYTHONPATH=.:kernels python tests/benchmarks/against_torch.py --threads 2 --json found.json
+    … against_torch.py cnn lstm --clock cpu --threads 1
 
-Each engine runs in a process of its own; rounds are interleaved, and the median of the rounds'
-ratios counts. Needs PyTorch (the `oracle` extra).
+Each engine, and each form of PyTorch (default or fused Adam, channels last or not, freed memory
+kept or given back), runs in a process of its own; their rounds are interleaved. The table shows the
+median of each, its quartiles, and the ratio to the best form of PyTorch. On a machine that others
+use, `--clock cpu --threads 1` measures CPU time, which they disturb less. Needs PyTorch (the
+`oracle` extra).
 """
 
 import argparse
+import json
 import os
+import platform
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
-import numpy as np
+from works import WORKS
 
-ENGINES = ("minidl", "torch")
-
-
-def cnn(engine: Any) -> tuple[Any, tuple[Any, ...]]:
-    """The network of examples/cnn.py and a batch of 32 images."""
-    nn = engine.nn
-    model = nn.Sequential(
-        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
-        nn.Flatten(), nn.Linear(1600, 128), nn.ReLU(), nn.Linear(128, 10),
-    )  # fmt: skip
-    return model, (engine.rand(32, 1, 28, 28), engine.randint(0, 10, (32,)))
+KEPT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
+SAMPLE = 0.004  # seconds: so many steps are timed together
 
 
-def lstm(engine: Any) -> tuple[Any, tuple[Any, ...]]:
-    """An LSTM of 128 units over 50 steps of 64 numbers, batch 32, and a dense layer."""
-
-    class Last(engine.nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.lstm = engine.nn.LSTM(64, 128, batch_first=True)
-            self.head = engine.nn.Linear(128, 10)
-
-        def forward(self, x: Any) -> Any:
-            return self.head(self.lstm(x)[0][:, -1])
-
-    return Last(), (engine.rand(32, 50, 64), engine.randint(0, 10, (32,)))
-
-
-MODELS = {"cnn": cnn, "lstm": lstm}
-
-
-def step_of(engine: Any, model: str) -> Callable[[], None]:
-    network, (x, y) = MODELS[model](engine)
-    optimizer = engine.optim.Adam(network.parameters(), lr=1e-3)
-
-    def step() -> None:
-        loss = engine.nn.functional.cross_entropy(network(x), y)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-
-    return step
-
-
-def work(name: str, model: str, threads: int) -> None:
-    """In a process of its own: time one step for each line that comes in."""
-    engine = __import__(name)
-    if name == "torch":
-        engine.set_num_threads(threads)
-    step = step_of(engine, model)
+def serve(engine: Any, work: str, form: str, clock: str) -> None:
+    """In a process of its own: print the time of a step for each line that comes in."""
+    now = time.process_time if clock == "cpu" else time.perf_counter
+    step = WORKS[work][0](engine, form)
+    for _ in range(5):
+        step()
+    start = time.perf_counter()
     for _ in range(10):
         step()
+    count = max(1, round(SAMPLE * 10 / (time.perf_counter() - start)))
     print("ready", flush=True)
     for _ in sys.stdin:
-        start = time.perf_counter()
-        step()
-        print(time.perf_counter() - start, flush=True)
+        step()  # the caches are this process's again
+        start = now()
+        for _ in range(count):
+            step()
+        print((now() - start) / count, flush=True)
+
+
+class Runner:
+    """A process that times one work in one form."""
+
+    def __init__(self, options: argparse.Namespace, work: str, engine: str, form: str) -> None:
+        self.engine, self.form, self.times = engine, form, list[float]()
+        count = str(options.threads)
+        names = ("OMP", "OPENBLAS", "NUMBA", "MKL")
+        environment = os.environ | {f"{name}_NUM_THREADS": count for name in names}
+        if "kept" in form:
+            environment |= KEPT
+        command = [sys.executable, __file__, work, "--threads", count, "--clock", options.clock]
+        self.process = subprocess.Popen(
+            [*command, "--serve", engine, form],
+            env=environment, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        )  # fmt: skip
+        if self.process.stdout.readline() != "ready\n":
+            raise SystemExit(f"{engine} {form} did not start")
+
+    def round(self) -> None:
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        self.times.append(float(self.process.stdout.readline()))
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.wait()
+
+    @property
+    def name(self) -> str:
+        if self.engine == "minidl":
+            return "minidl"
+        return f"PyTorch {self.form.replace('_', ' ')}".strip()
+
+
+def compare(options: argparse.Namespace, work: str) -> dict[str, Any]:
+    """Time one work in all forms; return the figures and print a row."""
+    forms = [f"{form}{memory}" for form in WORKS[work][1] for memory in ("", " kept")]
+    runners = [Runner(options, work, "minidl", "")]
+    runners += [Runner(options, work, "torch", form) for form in forms]
+    for _ in range(options.rounds):
+        for runner in runners:
+            runner.round()
+    for runner in runners:
+        runner.close()
+    quartiles = {r.name: [q * 1e3 for q in statistics.quantiles(r.times, n=4)] for r in runners}
+    ours = quartiles.pop("minidl")
+    best = min(quartiles, key=lambda name: quartiles[name][1])
+    low, median, high = ours
+    theirs = quartiles[best][1]
+    plain = quartiles["PyTorch"][1]
+    print(
+        f"| {work} | {median:.3f} ({low:.3f} to {high:.3f}) | {theirs:.3f} ({best}) | "
+        f"{plain:.3f} | **{median / theirs:.2f}** | {median / plain:.2f} |",
+        flush=True,
+    )
+    return {"minidl": ours, "PyTorch": quartiles, "best": best, "ratio": median / theirs}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("model", choices=MODELS)
+    parser.add_argument("works", nargs="*", metavar="WORK", help=f"of {', '.join(WORKS)}")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--rounds", type=int, default=201)
-    parser.add_argument("--engine", choices=ENGINES, help=argparse.SUPPRESS)
+    parser.add_argument("--rounds", type=int, default=41)
+    parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
+    parser.add_argument("--json", type=Path, help="write the figures there as well")
+    parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if options.engine:
-        return work(options.engine, options.model, options.threads)
-    count = str(options.threads)
-    threads = {f"{library}_NUM_THREADS": count for library in ("OMP", "OPENBLAS", "NUMBA")}
-    processes = []
-    for engine in ENGINES:
-        command = [sys.executable, __file__, options.model, "--threads", count, "--engine", engine]
-        processes.append(
-            subprocess.Popen(
-                command, env=os.environ | threads, text=True,
-                stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-            )
-        )  # fmt: skip
-        processes[-1].stdout.readline()  # ready
-    times: list[list[float]] = []
-    for _ in range(options.rounds):
-        times.append([])
-        for process in processes:
-            process.stdin.write("\n")
-            process.stdin.flush()
-            times[-1].append(float(process.stdout.readline()))
-    for process in processes:
-        process.stdin.close()
-        process.wait()
-    ours, theirs = (np.median(column) * 1e3 for column in zip(*times, strict=True))
-    low, ratio, high = statistics.quantiles([a / b for a, b in times], n=4)
-    print(
-        f"{options.model}, {count} threads: minidl {ours:.2f} ms, PyTorch {theirs:.2f} ms, "
-        f"ratio {ratio:.2f} (quartiles {low:.2f} to {high:.2f})"
-    )
+    if unknown := set(options.works) - set(WORKS):
+        parser.error(f"no such work: {', '.join(sorted(unknown))}")
+    if options.serve:
+        engine = __import__(options.serve[0])
+        engine.set_num_threads(options.threads)
+        return serve(engine, options.works[0], options.serve[1], options.clock)
+    print(f"ms of {options.clock} time, {options.threads} threads, {platform.machine()}\n")
+    print("| work | minidl (quartiles) | best PyTorch | PyTorch plain | ratio | to plain |")
+    print("|---|---|---|---|---|---|")
+    found = {work: compare(options, work) for work in options.works or WORKS}
+    if options.json:
+        about = {"threads": options.threads, "clock": options.clock, "rounds": options.rounds}
+        options.json.write_text(json.dumps(about | {"works": found}, indent=1), encoding="utf-8")
+    return None
 
 
 if __name__ == "__main__":

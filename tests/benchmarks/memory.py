@@ -21,7 +21,7 @@ import subprocess
 import sys
 from typing import Any
 
-import models
+from works import WORKS
 
 KEEP = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 FORMS = [  # name, engine, environment
@@ -30,6 +30,9 @@ FORMS = [  # name, engine, environment
     ("PyTorch", "torch", {}),
     ("PyTorch, memory kept", "torch", KEEP),
 ]
+
+
+MODELS = ("cnn", "lstm", "autoencoder")
 
 
 def status(name: str) -> float:
@@ -67,7 +70,7 @@ def work(engine: Any, what: str) -> dict[str, float]:
         return {"ms": statistics.median(times) * 1e3}
     found = {}
     for name in ("peak", "loaded"):
-        step, _ = models.step_of(engine, what)
+        step = WORKS[what][0](engine, "")
         level = status("VmRSS")
         found.setdefault("level", level)
         forget_peak()
@@ -75,7 +78,7 @@ def work(engine: Any, what: str) -> dict[str, float]:
             step()
         found[name] = status("VmHWM") - level
         if name == "peak":
-            del step, _
+            del step
             gc.collect()
             give_back()
     times = []
@@ -88,7 +91,7 @@ def work(engine: Any, what: str) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--what", nargs="*", default=["relu", *models.MODELS])
+    parser.add_argument("--what", nargs="*", default=["relu", *MODELS])
     parser.add_argument("--work", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.work:
