@@ -120,15 +120,16 @@ def agree(values: list[Any], floats: bool = False, tensors: bool = True) -> list
     dtype = None
     for v in values:
         kind = type(v)
-        if kind is not float and kind is not int:
-            if kind is bool or v is None or isinstance(v, np.generic):
+        if kind is float or kind is int:
+            continue
+        if kind is bool or v is None or isinstance(v, np.generic):
+            break
+        if dtype is None:
+            dtype = v.dtype
+            if dtype is not float32 and dtype is not float64:
                 break
-            if dtype is None:
-                dtype = v.dtype
-                if dtype is not float32 and dtype is not float64:
-                    break
-            elif v.dtype is not dtype:
-                break
+        elif v.dtype is not dtype:
+            break
     else:  # the usual case: floats of one dtype and Python's numbers
         if dtype is not None:
             return values

@@ -10,7 +10,7 @@ from minidl.ops import _checks
 from minidl.ops.arithmetic import where
 from minidl.ops.linalg import matmul
 from minidl.ops.reduction import sum
-from minidl.ops.shape import permute, reshape, transpose
+from minidl.ops.shape import permute, reshape
 from minidl.tape import composite, op
 
 __all__ = ["bilinear", "embedding", "linear"]
@@ -22,8 +22,8 @@ def _flat(x: Any) -> Any:
 
 
 @op(
-    x=lambda g, weight: matmul(g, weight),
-    weight=lambda g, x: matmul(transpose(_flat(g), 0, 1), _flat(x)),
+    x=lambda g, weight: g @ weight,
+    weight=lambda g, x: _flat(g).T @ _flat(x),
     bias=lambda g: sum(_flat(g), 0),
     formula="x @ weight.T + bias",
 )

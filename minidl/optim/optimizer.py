@@ -76,17 +76,18 @@ class Optimizer:
             with set_recording(True):
                 loss = closure()
         for group in self.param_groups:
+            maximize = group.get("maximize")
             for p in group["params"]:
                 if p.grad is None:
                     continue
-                g = p.grad.data
-                if g.shape != p.data.shape:
+                array, g = p.data, p.grad.data
+                if g.shape != array.shape:
                     raise ShapeError(f"optimizer: .grad has shape {g.shape}, its tensor {p.shape}")
-                if group.get("maximize"):
-                    g = -g
-                state = self.state.setdefault(p, {})
-                self._update(p.data, g, state, group)
-                touch(p.data)
+                state = self.state.get(p)
+                if state is None:
+                    state = self.state[p] = {}
+                self._update(array, -g if maximize else g, state, group)
+                touch(array)
         return loss
 
     def _update(self, p: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 
 from minidl import dtypes
 from minidl.device import array_module, device_of, is_array, laid_out_like, owner
+from minidl.dtypes import float32, float64
 from minidl.errors import DeviceError, DtypeError
 from minidl.tape.explaining import BARE, in_the_name_of, is_numpys, named, speaker
 from minidl.tape.kinks import Kink, as_kinks
@@ -37,9 +38,10 @@ class Recipe:
     calls : list of (derivative, indices into the saved values, parents it yields gradients for);
         parents is an int, or for a variadic argument a list of (parent, place in the result)
     wanted : for a joint derivative, the names of the tracked arguments
+    single, plain : each call yields one gradient; and there is no definition to differentiate
     """
 
-    __slots__ = ("calls", "keep", "origin", "single", "wanted")
+    __slots__ = ("calls", "keep", "origin", "plain", "single", "wanted")
 
     def __init__(self, op: "Op", tracked: tuple[int, ...]) -> None:
         self.keep: list[tuple[str, Any]] = []
@@ -66,6 +68,7 @@ class Recipe:
                     parents = [(i, p - n) for i, p in enumerate(tracked) if p >= n]
                 self.calls.append((derivative, slots, parents))
         self.single = op.joint is None and all(type(p) is int for _, _, p in self.calls)
+        self.plain = self.single and op.definition is None
 
     def _slot(self, op: "Op", name: str, tracked: tuple[int, ...]) -> int:
         argument = name.removesuffix("_shape")
@@ -189,25 +192,37 @@ class Op:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Run the forward function on the arrays of `args` and record it, if anything asks."""
-        if options or self.keywords or self.variadic or len(args) != self.count:
+        if options or self.keywords or self.variadic:
             args, options = self._bind(args, options)
+        elif len(args) != self.count:
+            missing = self.count - len(args)
+            if 0 < missing <= len(self.defaults):
+                args += self.defaults[-missing:]
+            else:
+                args, options = self._bind(args, options)
         values, i = list(args), 0
         tracked: tuple[int, ...] = ()
         kind: Any = None
+        dtype: Any = None  # the one in which all tensors are
+        plain = True  # beside tensors there are Python's numbers alone
         for a in args:
             if isinstance(a, TensorBase):
                 values[i] = data = a.data
                 if a.node is not None:
                     tracked += (i,)
                 if kind is None:
-                    kind = type(data)
+                    kind, dtype = type(data), data.dtype
                 elif kind is not type(data):
                     raise self._devices_meet(args)
+                elif data.dtype is not dtype:
+                    plain = False
+            elif type(a) is not float and type(a) is not int:
+                plain = False
             i += 1  # noqa: SIM113 (the hot path: a counter is cheaper than enumerate)
         if kind is not None and rebased:
             refuse_stale(self, args)
         try:
-            if self.elementwise:
+            if self.elementwise and not (plain and (dtype is float32 or dtype is float64)):
                 values = dtypes.agree(values, self.floats, kind is not None)
             if self.quiet:
                 with np.errstate(all="ignore"):  # infinities and NaN are part of its meaning
@@ -275,7 +290,7 @@ class Op:
         node.parents = [args[i].node for i in tracked]
         saved = node.saved = []
         for what, which in recipe.keep:
-            if what == "value":
+            if what == "value":  # the usual case first
                 saved.append(values[which])
             elif what == "out":
                 saved.append(out)

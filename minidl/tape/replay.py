@@ -63,19 +63,29 @@ def _tied(node: Node, graph: bool) -> list[Any]:
 
 def _derive(node: Node, g: Any, create_graph: bool, wanted: Sequence[bool] | None) -> Any:
     """The gradients of a node's parents, in their order; None for those that are not wanted."""
-    if node.saved is None:
+    recipe, saved = node.recipe, node.saved
+    if (  # the usual case, in short
+        recipe is not None
+        and recipe.plain
+        and saved is not None
+        and wanted is None
+        and not create_graph
+        and type(g) is np.ndarray
+        and nodes.last_change <= node.order
+    ):
+        return [d(g, *[saved[s] for s in slots]) for d, slots, _ in recipe.calls]
+    if saved is None:
         raise RuntimeError(
             f"{node.op.name}: backward ran through here already and what was saved is gone; "
             "give the first backward retain_graph=True"
         )
-    if node.recipe is None:
+    if recipe is None:
         return node.op.derive(node, g, create_graph, wanted)  # it knows by itself: a checkpoint
     if nodes.last_change > node.order:
         _check_unchanged(node)
-    recipe, definition = node.recipe, node.op.definition
+    definition = node.op.definition
     if create_graph and definition is not None:
         return _derive_definition(node, g, wanted)
-    saved = node.saved
     on_tensors = create_graph
     if not create_graph and definition is None:
         first = g if type(g) is not tuple else next(x for x in g if x is not None)
@@ -254,14 +264,15 @@ def walk(
                     continue
                 if gp.shape != parent.shape or gp.dtype is not parent.dtype:
                     gp = _project(gp, parent, node)
-                if isinstance(gp, np.generic):
+                if type(gp) is not np.ndarray and isinstance(gp, np.generic):
                     gp = np.asarray(gp)
                 if type(parent) is Node and needed is None:  # the usual case, in short
-                    if parent in waiting:
-                        waiting[parent] = _sum(waiting[parent], gp)
-                    else:
+                    before = waiting.get(parent)
+                    if before is None:
                         waiting[parent] = gp
                         heapq.heappush(heap, (-parent.order, parent))
+                    else:
+                        waiting[parent] = _sum(before, gp)
                 else:
                     give(parent, gp, gp is g or getattr(gp, "base", None) is not None)
             if not retain_graph:
@@ -334,7 +345,8 @@ def backward(
     for place, tensor in tensors.items():
         if tensor is not None and place in found:
             g = found[place] if create_graph else tie(found[place], None)
-            tensor.grad = g if tensor.grad is None else add_gradients(tensor.grad, g, create_graph)
+            before = tensor._grad
+            tensor._grad = g if before is None else add_gradients(before, g, create_graph)
 
 
 def add_gradients(before: Any, g: Any, create_graph: bool) -> Any:
