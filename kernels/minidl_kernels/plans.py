@@ -17,6 +17,7 @@ that were measured: a number that is transformed costs as much as some hundred m
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -99,20 +100,36 @@ def choose(
     dtype: Any,
 ) -> Choice:
     """The algorithm of one kind, "forward", "input" or "weight"; options in full."""
+    return _choose(kind, x, w, stride, padding, dilation, groups, dtype, _forced, _exact)
+
+
+@functools.lru_cache(1024)
+def _choose(
+    kind: str,
+    x: Ints,
+    w: Ints,
+    stride: Ints,
+    padding: Any,
+    dilation: Ints,
+    groups: int,
+    dtype: Any,
+    forced: str | None,
+    exact: bool,
+) -> Choice:
     if dtype != np.float32:
         return Choice("im2col", f"compiled kernels are for float32, this is {dtype}")
-    if _forced == "im2col":
+    if forced == "im2col":
         return Choice("im2col", "forced")
     if groups > 1 and w[1] == 1:
         if w[0] == groups:
             return Choice("depthwise", "a filter for each channel")
         return Choice("im2col", "several filters for each channel")
-    if _forced == "direct":
+    if forced == "direct":
         return Choice("direct", "forced")
     simple = len(w) == 4 and set(stride) == set(dilation) == {1} and groups == 1
     if not simple or w[2:] != (3, 3):
         return Choice("direct", "not 3 x 3 with steps of 1")
-    if _exact:
+    if exact:
         return Choice("direct", "exact_convolution leaves Winograd out")
     n, (o, c) = x[0], w[:2]
     p, q = (s + sum(pads) - 2 for s, pads in zip(x[2:], padding, strict=True))
@@ -124,7 +141,7 @@ def choose(
     products = tiles * 36 * c * o
     work = products + tiles * TRANSFORM * (c + o) + FILTER * c * o
     reason = f"{products / 1e6:.3g} M multiply-adds of {direct / 1e6:.3g} M, and transforms"
-    if work >= direct and _forced != "winograd":
+    if work >= direct and forced != "winograd":
         return Choice("direct", f"Winograd: {reason}, would take as long")
     few = tiles <= TILES if kind != "weight" else 36 * tiles * (c + o) <= 2 * CACHED
     deep = 36 * c * o > CACHED and few

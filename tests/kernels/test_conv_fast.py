@@ -77,8 +77,6 @@ def algorithm(request: pytest.FixtureRequest) -> Iterator[str]:
     """Force an algorithm for each test that asks for it."""
     with pytest.MonkeyPatch.context() as patch:
         if request.param == "deep":
-            patch.setattr(plans, "CACHED", 0)
-            patch.setattr(plans, "TILES", 1000)
             choose = plans.choose
             patch.setattr(plans, "choose", lambda *args: choose(*args)._replace(deep=True))
         with kernels.algorithm("direct" if request.param == "direct" else "winograd"):

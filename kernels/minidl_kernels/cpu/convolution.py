@@ -7,6 +7,7 @@ fills its memory without gaps is read where it is, through its strides.
 float64 and float16 are left to the array code in `generic`: they are for checking and for storage.
 """
 
+import functools
 import itertools
 import math
 from typing import Any
@@ -211,7 +212,7 @@ def _depthwise(
         x=address(x), w=address(w), y=address(y),
         bias=0 if bias is None else address(bias), relu=int(relu),
     ).packed()  # fmt: skip
-    launch(depthwise.forward, p.n * p.od * p.oh, args, 0, _few(p))
+    launch(depthwise.forward, p.n * p.od * p.oh, args, 4 * math.prod(kernel), _few(p))
 
 
 def _depthwise_weight(
@@ -240,31 +241,48 @@ def _geometry(
 ) -> tuple[Any, direct.Geometry]:
     """The memory of x (N, *S, C), and the numbers that describe its convolution to y (N, *P, O)."""
     n, *sizes, c = x.shape
-    out = y.shape[1:-1]
-    inside = all(
-        b >= 0 and (p - 1) * step - b + (k - 1) * d < s
-        for p, step, b, k, d, s in zip(out, stride, before, kernel, dilation, sizes, strict=True)
-    ) and not any(before)
-    alike = x.flags.c_contiguous
-    one_tap = math.prod(kernel) == math.prod(stride) == groups == 1 and out == tuple(sizes)
-    if one_tap and inside and alike and y.flags.c_contiguous:  # all pixels are one long row
+    out, alike = y.shape[1:-1], x.flags.c_contiguous
+    one_tap = math.prod(kernel) == math.prod(stride) == groups == 1 and not any(before)
+    if one_tap and alike and y.flags.c_contiguous and [*out] == sizes:  # one long row of pixels
         n, sizes, out = 1, [n * math.prod(sizes)], (n * math.prod(sizes),)
         kernel, stride, before, dilation = (1,), (1,), (0,), (1,)
         x, y = x.reshape(1, *sizes, c), y.reshape(1, *out, y.shape[-1])
-    memory, (xn, *xs, xc) = flat(x)
-    yn, *ys, _ = (s // y.itemsize for s in y.strides)
-    strip = not inside or not alike or groups > 1
+    memory, strides = flat(x)
+    steps = tuple(step // y.itemsize for step in y.strides[:-1])
+    options = (tuple(kernel), tuple(stride), tuple(before), tuple(dilation), groups)
+    return memory, _numbers((n, *sizes, c), (*out, o), *options, strides, steps, alike)
+
+
+@functools.lru_cache(1024)
+def _numbers(
+    x: Ints,
+    y: Ints,
+    kernel: Ints,
+    stride: Ints,
+    before: Ints,
+    dilation: Ints,
+    groups: int,
+    strides: Ints,
+    steps: Ints,
+    alike: bool,
+) -> direct.Geometry:
+    """`_geometry` from shapes and strides alone; kept, for a network asks for the same ones."""
+    (n, *sizes, c), (*out, o) = x, y
+    inside = all(
+        b == 0 and (p - 1) * step + (k - 1) * d < s
+        for p, step, b, k, d, s in zip(out, stride, before, kernel, dilation, sizes, strict=True)
+    )
 
     def three(values: Any, missing: int) -> list[int]:
         return [*[missing] * (3 - len(values)), *map(int, values)]
 
+    (xn, *xs, xc), (yn, *ys) = strides, steps
     numbers = [
         n, *three(out, 1), *three(sizes, 1), c // groups, o // groups, groups,
         *three(kernel, 1), *three(stride, 1), *three(before, 0), *three(dilation, 1),
-        xn, *three(xs, 0), xc, yn, *three(ys, 0), 1, 1, int(strip),
+        xn, *three(xs, 0), xc, yn, *three(ys, 0), 1, 1, int(not (inside and alike and groups == 1)),
     ]  # fmt: skip
-    p = direct.Geometry(*numbers)
-    return memory, _blocks(p)
+    return _blocks(direct.Geometry(*numbers))
 
 
 def _blocks(p: direct.Geometry) -> direct.Geometry:

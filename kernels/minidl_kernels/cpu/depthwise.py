@@ -13,7 +13,7 @@ import numpy as np
 
 from minidl_kernels.cpu.compiling import helper
 from minidl_kernels.cpu.direct import geometry
-from minidl_kernels.cpu.launch import floats
+from minidl_kernels.cpu.launch import floats, integers
 from minidl_kernels.cpu.simd import LANES, fma, load, maximum, splat, store
 
 __all__ = ["forward", "weight_chunk"]
@@ -30,69 +30,81 @@ def _valid(first: int, step: int, taps: int, size: int) -> Any:
 
 
 @helper
-def _four(
-    p: Any, x: Any, i: int, w: Any, j: int, kd: Any, kh: Any, shift: Any, more: Any
-) -> Any:  # fmt: skip
-    """Two vectors of channels of 4 outputs, all of whose taps along w are inside."""
-    c, step = p.groups, p.sw * p.groups
-    a0, a1, a2, a3, b0, b1, b2, b3 = shift, shift, shift, shift, more, more, more, more
-    for d in range(kd[0], kd[1]):
-        for h in range(kh[0], kh[1]):
-            at = i + d * p.dd * p.xd + h * p.dh * p.xh
-            tap = j + (d * p.kh + h) * p.kw * c
-            for _ in range(p.kw):
-                left, right = load(w, tap), load(w, tap + LANES)
-                a0, b0 = fma(load(x, at), left, a0), fma(load(x, at + LANES), right, b0)
-                k = at + step
-                a1, b1 = fma(load(x, k), left, a1), fma(load(x, k + LANES), right, b1)
-                k += step
-                a2, b2 = fma(load(x, k), left, a2), fma(load(x, k + LANES), right, b2)
-                k += step
-                a3, b3 = fma(load(x, k), left, a3), fma(load(x, k + LANES), right, b3)
-                at += p.dw * c
-                tap += c
-    return a0, b0, a1, b1, a2, b2, a3, b3
-
-
-@helper
-def _one(
-    p: Any, x: Any, i: int, w: Any, j: int, kd: Any, kh: Any, kw: Any, shift: Any
-) -> Any:  # fmt: skip
-    """A vector of channels of one output, from the taps that are inside."""
-    c, total = p.groups, shift
-    for d in range(kd[0], kd[1]):
-        for h in range(kh[0], kh[1]):
-            at = i + d * p.dd * p.xd + h * p.dh * p.xh
-            tap = j + (d * p.kh + h) * p.kw * c
-            for k in range(kw[0], kw[1]):
-                total = fma(load(x, at + k * p.dw * c), load(w, tap + k * c), total)
-    return total
-
-
-@helper
-def _last_channels(
-    p: Any, x: Any, i: int, w: Any, kd: Any, kh: Any, kw: Any, y: Any, place: int
-) -> None:  # fmt: skip
-    """The channels that do not fill a vector, of one output."""
-    c = p.groups
-    for channel in range(c - c % LANES, c):
-        sum = np.float32(0)
-        if p.bias:
-            sum = floats(p.bias)[channel]
-        for d in range(kd[0], kd[1]):
-            for h in range(kh[0], kh[1]):
-                at = i + d * p.dd * p.xd + h * p.dh * p.xh + channel
-                tap = (d * p.kh + h) * p.kw * c + channel
-                for k in range(kw[0], kw[1]):
-                    sum += x[at + k * p.dw * c] * w[tap + k * c]
-        y[place + channel] = np.float32(0) if p.relu and sum < 0 else sum
-
-
-@helper
 def _put(y: Any, place: int, v: Any, relu: int) -> None:
     if relu:
         v = maximum(v, splat(np.float32(0)))
     store(y, place, v)
+
+
+@helper
+def _table(p: Any, kd: Any, kh: Any, kw: Any, taps: Any) -> int:
+    """List what the taps in these ranges add to a place in x, and to one in w; their number."""
+    count, c = 0, p.groups
+    for d in range(kd[0], kd[1]):
+        for h in range(kh[0], kh[1]):
+            for k in range(kw[0], kw[1]):
+                taps[2 * count] = d * p.dd * p.xd + h * p.dh * p.xh + k * p.dw * c
+                taps[2 * count + 1] = ((d * p.kh + h) * p.kw + k) * c
+                count += 1
+    return count
+
+
+@helper
+def _four(
+    x: Any, i: int, step: int, w: Any, taps: Any, count: int, bias: Any, biased: int, relu: int,
+    y: Any, j: int, yw: int, last: int,
+) -> None:  # fmt: skip
+    """Four outputs, all of whose taps are in the table: the channels up to `last`, 16 at a time."""
+    for k in range(0, last, 2 * LANES):
+        a0, b0 = splat(np.float32(0)), splat(np.float32(0))
+        if biased:
+            a0, b0 = load(bias, k), load(bias, k + LANES)
+        a1, a2, a3, b1, b2, b3 = a0, a0, a0, b0, b0, b0
+        for tap in range(count):
+            at, place = i + k + taps[2 * tap], k + taps[2 * tap + 1]
+            left, right = load(w, place), load(w, place + LANES)
+            a0, b0 = fma(load(x, at), left, a0), fma(load(x, at + LANES), right, b0)
+            at += step
+            a1, b1 = fma(load(x, at), left, a1), fma(load(x, at + LANES), right, b1)
+            at += step
+            a2, b2 = fma(load(x, at), left, a2), fma(load(x, at + LANES), right, b2)
+            at += step
+            a3, b3 = fma(load(x, at), left, a3), fma(load(x, at + LANES), right, b3)
+        place = j + k
+        _put(y, place, a0, relu)
+        _put(y, place + LANES, b0, relu)
+        place += yw
+        _put(y, place, a1, relu)
+        _put(y, place + LANES, b1, relu)
+        place += yw
+        _put(y, place, a2, relu)
+        _put(y, place + LANES, b2, relu)
+        place += yw
+        _put(y, place, a3, relu)
+        _put(y, place + LANES, b3, relu)
+
+
+@helper
+def _pixel(
+    x: Any, i: int, w: Any, taps: Any, count: int, bias: Any, biased: int, relu: int, y: Any,
+    j: int, first: int, last: int,
+) -> None:  # fmt: skip
+    """One output from the taps in the table: the channels from `first` up to `last`."""
+    whole = last - last % LANES
+    for k in range(first, whole, LANES):
+        v = splat(np.float32(0))
+        if biased:
+            v = load(bias, k)
+        for tap in range(count):
+            v = fma(load(x, i + k + taps[2 * tap]), load(w, k + taps[2 * tap + 1]), v)
+        _put(y, j + k, v, relu)
+    for k in range(whole, last):
+        sum = np.float32(0)
+        if biased:
+            sum = bias[k]
+        for tap in range(count):
+            sum += x[i + k + taps[2 * tap]] * w[k + taps[2 * tap + 1]]
+        y[j + k] = np.float32(0) if relu and sum < 0 else sum
 
 
 def forward(task: int, room: int, args: int) -> None:
@@ -108,30 +120,26 @@ def forward(task: int, room: int, args: int) -> None:
     # The outputs from `low` to `high` have all taps of a row inside.
     low = min(p.ow, max(0, -(-p.pw // p.sw)))
     high = max(low, min(p.ow, (p.iw - 1 + p.pw - (p.kw - 1) * p.dw) // p.sw + 1))
-    zero = splat(np.float32(0))
-    fours = low + (high - low) // PIXELS * PIXELS
-    pairs = c - c % (2 * LANES)
-    for k in range(0, pairs, 2 * LANES):
-        shift, more = zero, zero
-        if p.bias:
-            shift, more = load(floats(p.bias), k), load(floats(p.bias), k + LANES)
-        for ow in range(low, fours, PIXELS):
-            r = _four(p, x, row + ow * p.sw * c + k, w, k, kd, kh, shift, more)
-            for i in range(PIXELS):
-                _put(y, out + (ow + i) * p.yw + k, r[2 * i], p.relu)
-                _put(y, out + (ow + i) * p.yw + k + LANES, r[2 * i + 1], p.relu)
+    # Pixels outside, channels inside: at a power of two from pixel to pixel, a column of vectors
+    # would lie in few places of the cache.
+    bias, taps, step = floats(p.bias), integers(room), p.sw * c
+    pairs = c - c % (2 * LANES) if high - low >= PIXELS else 0
+    if pairs:
+        count = _table(p, kd, kh, (0, p.kw), taps)
+        for start in range(low, high, PIXELS):
+            ow = min(start, high - PIXELS)  # the last four may overlap the four before
+            _four(
+                x, row + ow * step, step, w, taps, count, bias, p.bias, p.relu,
+                y, out + ow * p.yw, p.yw, pairs,
+            )  # fmt: skip
     for ow in range(p.ow):
-        first = 0 if ow < low or ow >= fours else pairs
-        kw = _valid(ow * p.sw - p.pw, p.dw, p.kw, p.iw)
-        at = row + ow * p.sw * c
-        for k in range(first, c - c % LANES, LANES):
-            shift = zero
-            if p.bias:
-                shift = load(floats(p.bias), k)
-            v = _one(p, x, at + k, w, k, kd, kh, kw, shift)
-            _put(y, out + ow * p.yw + k, v, p.relu)
-        if c % LANES:
-            _last_channels(p, x, at, w, kd, kh, kw, y, out + ow * p.yw)
+        first = pairs if low <= ow < high else 0
+        if first < c:
+            count = _table(p, kd, kh, _valid(ow * p.sw - p.pw, p.dw, p.kw, p.iw), taps)
+            _pixel(
+                x, row + ow * step, w, taps, count, bias, p.bias, p.relu,
+                y, out + ow * p.yw, first, c,
+            )  # fmt: skip
 
 
 def weight_chunk(task: int, room: int, args: int) -> None:
@@ -150,6 +158,11 @@ def weight_chunk(task: int, room: int, args: int) -> None:
         for i in range(kd[0], kd[1]):
             for j in range(kh[0], kh[1]):
                 row = n * p.xn + (d + i * p.dd) * p.xd + (h + j * p.dh) * p.xh
+                done = 0
+                if p.kw == 3 and p.sw == p.dw == 1:
+                    done = c - c % (2 * LANES)
+                    at = base + (i * p.kh + j) * 3 * c
+                    _add_three(x, row, p.iw, p.pw, g, out, p.yw, p.ow, c, done, s, at)
                 for k in range(p.kw):
                     # Output ow reads column ow * sw + shift.
                     shift = k * p.dw - p.pw
@@ -157,17 +170,55 @@ def weight_chunk(task: int, room: int, args: int) -> None:
                     at = base + ((i * p.kh + j) * p.kw + k) * c
                     _add_row(
                         x, row + (low * p.sw + shift) * c, p.sw * c, g, out + low * p.yw, p.yw,
-                        high - low, c, s, at,
+                        high - low, done, c, s, at,
                     )  # fmt: skip
 
 
 @helper
-def _add_row(
-    x: Any, i: int, xw: int, g: Any, j: int, gw: int, count: int, c: int, s: Any, at: int
+def _add_three(
+    x: Any, row: int, iw: int, pw: int, g: Any, out: int, yw: int, ow: int, c: int, done: int,
+    s: Any, at: int,
 ) -> None:  # fmt: skip
-    """s[at + channel] += the sum of x * g over `count` pixels."""
-    four, whole = c - c % (4 * LANES), c - c % LANES
-    for k in range(0, four, 4 * LANES):
+    """`_add_row` for three taps side by side: each number of x is read once for all of them."""
+    zero = splat(np.float32(0))
+    for k in range(0, done, 2 * LANES):
+        m = k + LANES
+        a, b, e = load(s, at + k), load(s, at + c + k), load(s, at + 2 * c + k)
+        a2, b2, e2 = load(s, at + m), load(s, at + c + m), load(s, at + 2 * c + m)
+        left, middle, left2, middle2 = zero, zero, zero, zero
+        if 0 <= -pw < iw:
+            left, left2 = load(x, row - pw * c + k), load(x, row - pw * c + m)
+        if 0 <= 1 - pw < iw:
+            middle, middle2 = load(x, row + (1 - pw) * c + k), load(x, row + (1 - pw) * c + m)
+        for w in range(ow):
+            column = w - pw
+            right, right2 = zero, zero
+            v, v2 = load(g, out + w * yw + k), load(g, out + w * yw + m)
+            if 0 <= column < iw:  # a tap in the padding adds nothing, not 0 * infinity
+                a, a2 = fma(left, v, a), fma(left2, v2, a2)
+            if 0 <= column + 1 < iw:
+                b, b2 = fma(middle, v, b), fma(middle2, v2, b2)
+            if 0 <= column + 2 < iw:
+                place = row + (column + 2) * c
+                right, right2 = load(x, place + k), load(x, place + m)
+                e, e2 = fma(right, v, e), fma(right2, v2, e2)
+            left, middle, left2, middle2 = middle, right, middle2, right2
+        store(s, at + k, a)
+        store(s, at + c + k, b)
+        store(s, at + 2 * c + k, e)
+        store(s, at + m, a2)
+        store(s, at + c + m, b2)
+        store(s, at + 2 * c + m, e2)
+
+
+@helper
+def _add_row(
+    x: Any, i: int, xw: int, g: Any, j: int, gw: int, count: int, first: int, c: int, s: Any,
+    at: int,
+) -> None:  # fmt: skip
+    """s[at + channel] += the sum of x * g over `count` pixels, for the channels from `first` on."""
+    four, whole = first + (c - first) // (4 * LANES) * (4 * LANES), c - c % LANES
+    for k in range(first, four, 4 * LANES):
         a, b = load(s, at + k), load(s, at + k + LANES)
         e, f = load(s, at + k + 2 * LANES), load(s, at + k + 3 * LANES)
         q, r = i + k, j + k

@@ -80,8 +80,8 @@ class Geometry(NamedTuple):
     parts: int = 0
 
     def packed(self) -> Any:
-        """The record that kernels take."""
-        return np.array([self], _RECORD)
+        """The numbers in a row, which is how a record of them lies in memory."""
+        return np.array(self, np.intp)
 
 
 _RECORD = np.dtype([(name, np.intp) for name in Geometry._fields])

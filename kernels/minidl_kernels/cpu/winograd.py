@@ -94,8 +94,8 @@ class Tiles(NamedTuple):
         return self.n * -(-self.p // 4) * -(-self.q // 4)
 
     def packed(self) -> Any:
-        """The record that kernels take."""
-        return np.array([self], _RECORD)
+        """The numbers in a row, which is how a record of them lies in memory."""
+        return np.array(self, np.intp)
 
 
 def wide(channels: int) -> int:
