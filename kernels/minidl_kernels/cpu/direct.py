@@ -219,27 +219,33 @@ def forward(task: int, room: int, args: int) -> None:
         plane *= p.dd
     blocks = -(-p.o // TILE_COLUMNS)
     size = p.kd * p.kh * p.kw * p.c * TILE_COLUMNS  # of a panel
-    for group in range(p.groups):
-        for ob in range(blocks):
-            outputs = min(TILE_COLUMNS, p.o - ob * TILE_COLUMNS)
-            channel = group * p.o + ob * TILE_COLUMNS
-            for r in range(rows):
-                place = n * p.yn + od * p.yd + (h0 + r) * p.yh + w0 * p.yw + channel
-                for k in range(p.kd):
-                    for j in range(across):
-                        a = first + group * group_step + k * plane + r * p.sh * row
-                        b = (group * blocks + ob) * size + k * (size // p.kd)
-                        gemm_rows(
-                            columns,
-                            source, a + j * p.dw * pixel, p.sw * pixel, 1, p.dh * row,
-                            panels, b + j * p.c * TILE_COLUMNS, TILE_COLUMNS,
-                            p.kw * p.c * TILE_COLUMNS,
-                            p.kh, depth,
-                            y, place, p.yw, outputs, k + j > 0,
-                        )  # fmt: skip
-                if p.bias:
-                    bias = floats(p.bias + channel * 4)
-                    _finish(y, place, p.yw, columns, outputs, bias, p.relu)
+    # With few weights a row of outputs is finished at once, in order of memory; with many, a panel
+    # of weights serves all rows while it is in the first cache.
+    by_row = p.groups * blocks * size <= 1 << 14
+    for i in range(rows * p.groups * blocks):
+        if by_row:
+            r, panel = i // (p.groups * blocks), i % (p.groups * blocks)
+        else:
+            panel, r = i // rows, i % rows
+        group, ob = panel // blocks, panel % blocks
+        outputs = min(TILE_COLUMNS, p.o - ob * TILE_COLUMNS)
+        channel = group * p.o + ob * TILE_COLUMNS
+        place = n * p.yn + od * p.yd + (h0 + r) * p.yh + w0 * p.yw + channel
+        for k in range(p.kd):
+            for j in range(across):
+                a = first + group * group_step + k * plane + r * p.sh * row
+                b = panel * size + k * (size // p.kd)
+                gemm_rows(
+                    columns,
+                    source, a + j * p.dw * pixel, p.sw * pixel, 1, p.dh * row,
+                    panels, b + j * p.c * TILE_COLUMNS, TILE_COLUMNS,
+                    p.kw * p.c * TILE_COLUMNS,
+                    p.kh, depth,
+                    y, place, p.yw, outputs, k + j > 0,
+                )  # fmt: skip
+        if p.bias:
+            bias = floats(p.bias + channel * 4)
+            _finish(y, place, p.yw, columns, outputs, bias, p.relu)
 
 
 def pack_filters(task: int, room: int, args: int) -> None:
