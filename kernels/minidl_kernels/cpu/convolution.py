@@ -28,6 +28,7 @@ Pairs = tuple[tuple[int, int], ...]
 
 FEW = 1 << 17  # multiplications below which one thread is faster than the start of two
 STRIP = 1 << 16  # numbers in a strip: 256 kB, half of the cache that is a core's own
+PANEL = 256  # pixels of a block for the weights: a panel of g, 16 kB, stays in the first cache
 TASKS = 16  # at least so many, where there is work: fixed, for the sums must not know the threads
 
 
@@ -142,7 +143,7 @@ def conv_weight(
             return gw
     if choice.algorithm == "depthwise":
         return _depthwise_weight(x, g, kernel, stride, before, dilation).reshape(shape)
-    x, p = _geometry(x, o, kernel, stride, before, dilation, groups, g)
+    x, p = _geometry(x, o, kernel, stride, before, dilation, groups, g, PANEL)
     taps, panels = math.prod(kernel), groups * -(-p.o // 16)
     units = p.n * p.od * -(-p.oh // p.rows) * -(-p.ow // p.columns)
     size = panels * taps * each * 16
@@ -238,6 +239,7 @@ def _geometry(
     dilation: Any,
     groups: int,
     y: Any,
+    most: int = 1 << 20,
 ) -> tuple[Any, direct.Geometry]:
     """The memory of x (N, *S, C), and the numbers that describe its convolution to y (N, *P, O)."""
     n, *sizes, c = x.shape
@@ -250,7 +252,7 @@ def _geometry(
     memory, strides = flat(x)
     steps = tuple(step // y.itemsize for step in y.strides[:-1])
     options = (tuple(kernel), tuple(stride), tuple(before), tuple(dilation), groups)
-    return memory, _numbers((n, *sizes, c), (*out, o), *options, strides, steps, alike)
+    return memory, _numbers((n, *sizes, c), (*out, o), *options, strides, steps, alike, most)
 
 
 @functools.lru_cache(1024)
@@ -265,6 +267,7 @@ def _numbers(
     strides: Ints,
     steps: Ints,
     alike: bool,
+    most: int,
 ) -> direct.Geometry:
     """`_geometry` from shapes and strides alone; kept, for a network asks for the same ones."""
     (n, *sizes, c), (*out, o) = x, y
@@ -282,12 +285,15 @@ def _numbers(
         *three(kernel, 1), *three(stride, 1), *three(before, 0), *three(dilation, 1),
         xn, *three(xs, 0), xc, yn, *three(ys, 0), 1, 1, int(not (inside and alike and groups == 1)),
     ]  # fmt: skip
-    return _blocks(direct.Geometry(*numbers))
+    return _blocks(direct.Geometry(*numbers), most)
 
 
-def _blocks(p: direct.Geometry) -> direct.Geometry:
-    """Cut the output into blocks whose input fits a strip, and which are enough for the threads."""
-    columns = p.ow
+def _blocks(p: direct.Geometry, most: int) -> direct.Geometry:
+    """Cut the output into blocks of at most so many pixels, whose input fits a strip.
+
+    And into enough of them for the threads.
+    """
+    columns = -(-p.ow // -(-p.ow // most))
     while columns > 24 and _strip(p._replace(columns=columns)) > STRIP:
         columns = -(-columns // 2)
     columns = -(-columns // 6) * 6 if columns < p.ow else columns
@@ -299,7 +305,11 @@ def _blocks(p: direct.Geometry) -> direct.Geometry:
     across = p.n * p.od * -(-p.ow // p.columns)
     while rows < min(16, p.oh):
         more = p._replace(rows=rows + 1)
-        if _strip(more) > STRIP or across * -(-p.oh // (rows + 1)) < TASKS:
+        if (
+            more.rows * p.columns > most
+            or _strip(more) > STRIP
+            or across * -(-p.oh // (rows + 1)) < TASKS
+        ):
             break
         rows += 1
     return p._replace(rows=-(-p.oh // -(-p.oh // rows)))

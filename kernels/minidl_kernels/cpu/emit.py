@@ -24,6 +24,7 @@ __all__ = [
     "lanes",
     "masked_load",
     "masked_store",
+    "prefetch",
     "splatted",
     "vector_of",
 ]
@@ -106,6 +107,14 @@ def masked_store(b: Any, pointer: Any, value: Any, count: Any) -> None:
     name = f"llvm.masked.store.{suffix}.p0{suffix}"
     function = cgutils.get_or_insert_function(b.module, kind, name)
     b.call(function, [value, pointer, align, mask])
+
+
+def prefetch(b: Any, pointer: Any, write: bool) -> None:
+    """Ask for the cache line at an address, which need not be one of ours: nothing is read."""
+    byte = ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [byte, INT, INT, INT])
+    function = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
+    b.call(function, [b.bitcast(pointer, byte), INT(int(write)), INT(3), INT(1)])
 
 
 def alignment(vector: Any) -> int:

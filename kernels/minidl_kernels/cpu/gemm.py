@@ -23,10 +23,11 @@ from minidl_kernels.cpu.emit import (
     intrinsic,
     masked_load,
     masked_store,
+    prefetch,
     splatted,
     vector_of,
 )
-from minidl_kernels.cpu.simd import LANES, load, splat, store, transpose
+from minidl_kernels.cpu.simd import LANES, ask_for, load, splat, store, transpose
 
 __all__ = ["TILE_COLUMNS", "TILE_ROWS", "gemm_rows", "gemm_tile", "pack", "pack_transposed"]
 
@@ -78,6 +79,9 @@ def _tile(
         def left(j: int) -> Any:
             return emit.sub(width_, width_.type(LANES * j))
 
+        # The lines of C are asked for now, so that they are here when the sums are.
+        for m in range(height):
+            prefetch(emit, place_of(m, 0), write=True)
         for place in places:
             emit.store(constant(vector, 0.0), sums[place])
         with emit.if_then(add_), emit.if_else(whole) as (full, part):
@@ -302,6 +306,7 @@ def pack(b: Any, b0: Any, bk: Any, k: Any, n: Any, panels: Any, p0: Any) -> None
         if width == TILE_COLUMNS:
             for i in range(k):
                 place, source = start + i * TILE_COLUMNS, b0 + i * bk + first
+                ask_for(b, source + k * bk)  # what comes next, if the caller goes on in order
                 store(panels, place, load(b, source))
                 store(panels, place + LANES, load(b, source + LANES))
         else:

@@ -39,6 +39,7 @@ from minidl_kernels.cpu.emit import (
     lanes,
     masked_load,
     masked_store,
+    prefetch,
     splatted,
     vector_of,
 )
@@ -48,6 +49,7 @@ __all__ = [
     "LANES",
     "Vector",
     "absolute",
+    "ask_for",
     "exp",
     "fma",
     "load",
@@ -110,6 +112,17 @@ def store(typing: Any, x: Any, i: Any, v: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(x, types.intp, v), generate
+
+
+@intrinsic
+def ask_for(typing: Any, x: Any, i: Any) -> Any:
+    """Have the memory around x[i] brought into the cache; i may lie outside of x."""
+
+    def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        prefetch(b, element(context, b, sig.args[0], *args), write=False)
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp), generate
 
 
 @intrinsic
