@@ -174,7 +174,8 @@ def check_jvp_vjp(
                 analytic[j, k] = sum(float(t.sum()) for t in terms)
                 size = sum(float(np.abs(t).sum()) for t in terms)
                 slopes.scale[j, k] = max(slopes.scale[j, k], size)
-        c = Compared.of(" and ".join(subject.names), lines, analytic, slopes, [None] * len(weights))
+        full = [g for row in pulled for g in row]
+        c = Compared.of(" and ".join(subject.names), lines, analytic, slopes, full)
         run.judge(c, probe, weights, level)
         if method != "differences":
             _replace(c, run, probe, weights, method, forward)
@@ -211,7 +212,7 @@ def _replace(
             )  # fmt: skip
         s.low[j] = s.high[j] = value
         s.error[j] = 64 * EPS * (np.abs(weights) @ np.abs(products) + c.scale[j])
-    c.settle(1e-10 if run.rtol is None else run.rtol, run.atol, float(np.abs(probe.here).sum()))
+    c.settle(1e-10 if run.rtol is None else run.rtol, run.atol, float(np.linalg.norm(probe.here)))
 
 
 SAFETY_OF_METHODS = 8.0  # two estimates of one product may differ by both their bounds
@@ -283,17 +284,21 @@ def check_linear(
     Parameters
     ----------
     argument : position or name of the argument in which `fn` is linear; the others are held fixed
-    adjoint : `adjoint(g)`, of the kind that `fn` takes; default: the gradient of `fn` itself
+    adjoint : `adjoint(g)`, of tensors or of NumPy arrays as `fn` is; default: the gradient of `fn`
     fn, inputs, gradient, seed, rtol, atol, name : as in `gradcheck`
 
     Raises GradientError with problem "not linear" (also for an affine function: take off the
     constant part) or "wrong", with the likely cause.
     """
-    who = "check_linear"
-    dummy = gradient
+    who, given = "check_linear", gradient
     subject = subject_of(who, fn, inputs, gradient, argument, name)
+    if adjoint is not None and gradient is None:
+        try:
+            subject.values(0, subject.arrays)
+        except TypeError:  # it returns no tensors: a NumPy function with an adjoint for NumPy
+            subject = subject_of(who, fn, inputs, lambda g, *_: adjoint(g), argument, name)
     run = Run(
-        subject, who, rtol=rtol, atol=atol, seed=seed, gradient=dummy,
+        subject, who, rtol=rtol, atol=atol, seed=seed, gradient=given,
         argument=argument if argument != 0 else None,
     )  # fmt: skip
     rng = np.random.default_rng([seed, 11])

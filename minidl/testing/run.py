@@ -27,7 +27,7 @@ COTANGENTS = 2
 RTOL = {1: 1e-9, 2: 1e-8}  # each order adds roundings; above 2: 1e-7
 DECIDED = 1e-6  # of the scale: a numeric derivative that is known less well decides nothing
 DUST = 2.0**-8 * EPS  # of the function over the argument: rounding of what is summed inside
-ZERO = 64 * EPS  # of the same: a derivative below this is zero but for rounding
+ZERO = 16 * EPS  # of the same: a derivative below this is zero but for rounding
 PATIENCE = 2.0  # seconds to find the element that is wrong, of many
 LOOK_CLOSER = 8  # wrong elements that are looked at closely; those after them are like these
 
@@ -171,10 +171,9 @@ class Run:
 
     def _not_stale(self, gradients: Any, us: Any, rng: Any) -> None:
         """Raise if a call at another point, between forward and backward, changes the gradient."""
-        others = [
-            np.asarray(p + 0.125 * scale_of(p) * rng.uniform(0.5, 1, p.shape))
-            for p in self.subject.arrays
-        ]
+        others = [copy_as_laid(p) for p in self.subject.arrays]
+        for p in others:
+            p += 0.125 * scale_of(p) * rng.uniform(0.5, 1, p.shape)
         try:
             mixed = self.subject.interleaved(self.subject.arrays, others, us)
         except (ValueError, ArithmeticError):
@@ -272,7 +271,7 @@ class Run:
     def judge(self, c: Compared, probe: Probe, weights: Array, level: Level) -> None:
         """Look closer where the first look is not good enough, and settle what is wrong."""
         rtol = RTOL.get(level.order, 1e-7) if self.rtol is None else self.rtol
-        natural = max(level.natural, float(np.abs(probe.here).sum()))
+        natural = max(level.natural, float(np.linalg.norm(probe.here)))
         c.settle(rtol, self.atol, natural)
         s = c.slopes
         vague = (SAFETY * s.error > DECIDED / 100 * c.scale.max(axis=0, initial=0)).any(axis=1)
@@ -305,11 +304,38 @@ class Run:
         """Raise for the first argument that is wrong, or that cannot be decided."""
         for k, c in enumerate(compared):
             if c.wrong.any():
-                compared[k] = self._pinpointed(c, k, level, probe, weights)
-                raise self._wrong(compared[k], compared, level, probe, weights)
+                raise self._diagnosed(k, compared, level, probe, weights)
         for c in compared:
             if c.undecided.any():
                 raise self._undecided(c, level, probe)
+
+    def _diagnosed(
+        self, k: int, compared: list[Compared], level: Level, probe: Probe, weights: Array
+    ) -> GradientError:
+        """Say what is wrong, where, and why."""
+        pathless = level.order == 1 and all(g is None for c in compared for g in c.full)
+        c = compared[k] = self._pinpointed(compared[k], k, level, probe, weights)
+        error = self._wrong(c, level, pathless)
+        if c.lines[0].argument < 0:  # a line through all arguments: which of them is it?
+            compared = self._one_by_one(level, probe, weights)
+            c = next((other for other in compared if other.wrong.any()), c)
+        if c.lines[0].argument >= 0:
+            error.argument = c.name
+            error.cause = diagnosis.cause(c, compared, level, probe, weights)
+        return error
+
+    def _one_by_one(self, level: Level, probe: Probe, weights: Array) -> list[Compared]:
+        """Compare each argument by itself, so that a cause can be found."""
+        pulled = [self.pulled(level, probe, w) for w in weights]
+        compared = []
+        for k, name in enumerate(level.names):
+            lines = differences.element_lines(probe, k)
+            if len(lines) > EVERY:
+                lines = differences.direction_lines(probe, k, 1, np.random.default_rng(self.seed))
+            full = [row[k] for row in pulled]
+            compared.append(self.compare(name, lines, full, probe, weights))
+            self.judge(compared[k], probe, weights, level)
+        return compared
 
     def _pinpointed(
         self, c: Compared, k: int, level: Level, probe: Probe, weights: Array
@@ -382,16 +408,13 @@ class Run:
             cause=reason,
         )
 
-    def _wrong(
-        self, c: Compared, compared: list[Compared], level: Level, probe: Probe, weights: Array
-    ) -> GradientError:
+    def _wrong(self, c: Compared, level: Level, pathless: bool = False) -> GradientError:
         s = c.slopes
         off = np.abs(c.analytic - s.value) / np.where(c.allowed > 0, c.allowed, 1)
         off = np.where(np.isnan(off), np.inf, off)
         off[~c.wrong] = -1
         j, k = np.unravel_index(int(off.argmax()), off.shape)
         line = c.lines[j]
-        pathless = level.order == 1 and all(g is None for o in compared for g in o.full)
         notes = []
         if s.kink[j] or s.jump[j]:
             what = "jump" if s.jump[j] else "kink"
@@ -409,7 +432,6 @@ class Run:
             numeric=float(s.value[j, k]),
             bound=float(SAFETY * s.error[j, k]),
             notes=notes,
-            cause=diagnosis.cause(c, compared, level, probe, weights),
         )
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from minidl.errors import DtypeError
 from minidl.tape import TensorBase
 from minidl.testing.engines import Minidl, TorchLike, is_torch_like
-from minidl.testing.points import Array, copy_as_laid, random_weights, scale_of
+from minidl.testing.points import Array, copy_as_laid, flat, random_weights, scale_of
 from minidl.testing.report import GradientError
 
 # ---- subjects -----------------------------------------------------------------------------------
@@ -328,7 +328,7 @@ class Level:
         self.natural = 0.0  # of this size are the terms of its values, judged by those below
         for level in range(order - 1):
             values = subject.values(level, [copy_as_laid(p) for p in self.points])
-            size = sum(float(np.abs(y).sum()) for y in values)
+            size = float(np.linalg.norm(flat(values)))
             self.natural = max(size, self.natural) / max(map(scale_of, subject.arrays))
             label = "g" if level == 0 else "g" * (level + 1)
             for k, y in enumerate(values):
