@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from minidl.errors import DeviceError
+from minidl_kernels.generic.arrays import empty_like, stride_order
 
 __all__ = ["array_module", "device", "device_of", "is_array", "owner", "to_device", "to_host"]
 
@@ -172,21 +173,6 @@ def is_channels_last(x: Array) -> bool:
             return False
         expected *= x.shape[axis]
     return True
-
-
-def stride_order(x: Array) -> tuple[int, ...]:
-    """Return the axes of `x` from the one that moves slowest in memory to the fastest."""
-    return tuple(sorted(range(x.ndim), key=lambda axis: (-abs(x.strides[axis]), axis)))
-
-
-def empty_like(x: Array, dtype: Any = None) -> Array:
-    """Return a new array of the shape, and in the order in memory, of `x`; values undefined."""
-    xp = array_module(x)
-    if type(x) is np.ndarray:
-        return np.empty_like(x, dtype)
-    order = stride_order(x)
-    back = sorted(range(x.ndim), key=order.__getitem__)
-    return xp.empty([x.shape[axis] for axis in order], dtype or x.dtype).transpose(back)
 
 
 def laid_out_like(out: Array, *arguments: Any) -> Array:

@@ -45,6 +45,8 @@ KERNELS: dict[str, str] = {
     "cross_entropy_input": "classification",
     "logistic_loss": "classification",
     "logistic_loss_input": "classification",
+    "standardize": "normalization",
+    "standardize_gradient": "normalization",
     "sgd_": "updates",
     "adam_": "updates",
 }

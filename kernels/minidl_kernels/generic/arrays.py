@@ -11,7 +11,15 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["array_module", "channels_first", "channels_last", "taps", "wide"]
+__all__ = [
+    "array_module",
+    "channels_first",
+    "channels_last",
+    "empty_like",
+    "stride_order",
+    "taps",
+    "wide",
+]
 
 Ints = tuple[int, ...]
 Slices = tuple[slice, ...]
@@ -37,6 +45,21 @@ def channels_last(x: Any) -> Any:
 def channels_first(x: Any) -> Any:
     """(N, *S, C) -> (N, C, *S), a view."""
     return x.transpose(_FIRST[x.ndim])
+
+
+def stride_order(x: Any) -> tuple[int, ...]:
+    """Return the axes of `x` from the one that moves slowest in memory to the fastest."""
+    return tuple(sorted(range(x.ndim), key=lambda axis: (-abs(x.strides[axis]), axis)))
+
+
+def empty_like(x: Any, dtype: Any = None) -> Any:
+    """Return a new array of the shape, and in the order in memory, of `x`; values undefined."""
+    xp = array_module(x)
+    if type(x) is np.ndarray:
+        return np.empty_like(x, dtype)
+    order = stride_order(x)
+    back = sorted(range(x.ndim), key=order.__getitem__)
+    return xp.empty([x.shape[axis] for axis in order], dtype or x.dtype).transpose(back)
 
 
 def wide(dtype: Any) -> Any:
