@@ -39,6 +39,7 @@ class Contender(NamedTuple):
 
     run : computes it; the result of its first call is the one that is compared
     bound : how large its error may be, in units of epsilon times the problem's scale
+    scale : what the bound refers to, where that is not the problem's scale
     read : turns what `run` gives into NumPy arrays, one for each result
     wait : returns when what `run` began is done: a device computes on by itself
     problem : the one it solves, where that is a smaller one; its time is then extrapolated
@@ -55,6 +56,7 @@ class Contender(NamedTuple):
     problem: Problem | None = None
     more: float = 0
     here: bool = True
+    scale: tuple[Any, ...] | None = None
 
 
 @dataclass
@@ -73,7 +75,9 @@ class Disagreement(AssertionError):
 class Time(NamedTuple):
     """How a contender did: seconds for the whole problem (extrapolated if `part` < 1).
 
-    low, high : quartiles of the samples; error : the largest, in the units of `bound`
+    low, high : quartiles of the samples
+    error : the largest, in units of epsilon times the problem's scale
+    used : the largest share that an error has of what the contender's bound allows
     flops, moved : the problem's operations, and the bytes that this way moves
     """
 
@@ -86,7 +90,7 @@ class Time(NamedTuple):
     part: float
     small: str
     error: float
-    bound: float
+    used: float
     flops: float
     moved: float
     here: bool
@@ -102,55 +106,74 @@ class Time(NamedTuple):
         return self.flops / self.moved
 
 
-def errors(problem: Problem, results: Sequence[Any]) -> tuple[float, str]:
-    """The largest error in units of epsilon times scale, and where it stands; shapes must fit."""
-    worst, where = 0.0, ""
+class Error(NamedTuple):
+    """The largest error in the problem's units, its share of what is allowed, and the worst place.
+
+    A share of 1 is all that is allowed; infinite for what is no number, or of another shape.
+    """
+
+    size: float
+    share: float
+    place: str
+
+
+def errors(
+    problem: Problem, results: Sequence[Any], bound: float = 1, scale: tuple[Any, ...] | None = None
+) -> Error:
+    """How far results are from the exact ones, elementwise: at most bound * epsilon * scale."""
     if len(results) != len(problem.exact):
-        return np.inf, f"{len(results)} results, expected {len(problem.exact)}"
-    for i, (got, exact, scale) in enumerate(
-        zip(results, problem.exact, problem.scale, strict=True)
-    ):
+        return Error(np.inf, np.inf, f"{len(results)} results, expected {len(problem.exact)}")
+    worst = Error(0.0, 0.0, "")
+    for i, (got, exact) in enumerate(zip(results, problem.exact, strict=True)):
         got, exact = np.asarray(got), np.asarray(exact)
         if got.shape != exact.shape:
-            return np.inf, f"its shape is {got.shape}, expected {exact.shape}"
+            return Error(np.inf, np.inf, f"its shape is {got.shape}, expected {exact.shape}")
         if not got.size:
             continue
         wide = got.astype(np.float64)
+        unit = float(np.finfo(got.dtype if got.dtype.kind == "f" else np.float32).eps)
         with np.errstate(all="ignore"):
             off = np.abs(wide - exact)
-            off = np.where((wide == exact) | (np.isnan(wide) & np.isnan(exact)), 0, off)
-            unit = float(np.finfo(got.dtype if got.dtype.kind == "f" else np.float32).eps)
-            share = np.where(off == 0, 0, off / (unit * np.broadcast_to(scale, off.shape)))
-        share = np.where(np.isnan(share), np.inf, share)  # not a number where a number belongs
-        if share.max() > worst or not where:
-            at = np.unravel_index(int(share.argmax()), share.shape)
-            place = ", ".join(str(int(k)) for k in at)
-            worst = float(share[at])
-            where = f"result {i} at ({place}) is {wide[at]:.9g}, expected {exact[at]:.9g}"
-    return worst, where
+        off[(wide == exact) | (np.isnan(wide) & np.isnan(exact))] = 0
+        off[np.isnan(off)] = np.inf  # not a number where a number belongs, or the reverse
+        size = _largest(off, unit * np.asarray(problem.scale[i]))[0]
+        own = problem.scale if scale is None else scale
+        share, at = _largest(off, bound * unit * np.asarray(own[i]))
+        place = ", ".join(str(int(k)) for k in at)
+        said = f"result {i} at ({place}) is {wide[at]:.9g}, expected {exact[at]:.9g}"
+        kept = worst.place if share <= worst.share and worst.place else said
+        worst = Error(max(size, worst.size), max(share, worst.share), kept)
+    return worst
 
 
-def agree(race: Race) -> dict[str, float]:
+def _largest(off: Any, allowed: Any) -> tuple[float, tuple[Any, ...]]:
+    """The largest off / allowed, where 0 / 0 is 0, and its place."""
+    with np.errstate(all="ignore"):
+        share = np.where(off == 0, 0, off / np.broadcast_to(allowed, off.shape))
+    at = np.unravel_index(int(share.argmax()), share.shape)
+    return float(share[at]), at
+
+
+def agree(race: Race) -> dict[str, Error]:
     """Call every contender once; return their errors, or raise Disagreement that names who is off.
 
     All are compared before anything is said, so that one sees who agrees with whom.
     """
-    found, off = {}, []
+    found, off = {}, {}
     for c in race.contenders:
-        problem = c.problem or race.problem
         result = c.run()
         c.wait()
-        found[c.name], where = errors(problem, c.read(result))
-        if not found[c.name] <= c.bound:
-            off.append(
-                f"  {c.name}: {where}; that is {found[c.name]:.3g} times epsilon * scale, "
-                f"and its bound is {c.bound:g}"
+        error = errors(c.problem or race.problem, c.read(result), c.bound, c.scale)
+        found[c.name] = error
+        if not error.share <= 1:
+            off[c.name] = (
+                f"{error.place}; an error of {error.share:.3g} times what its bound allows"
             )
     if off:
-        fine = [name for name, error in found.items() if not any(f"  {name}:" in o for o in off)]
+        fine = [name for name in found if name not in off]
         raise Disagreement(
             f"race: not all agree on {race.problem.what}, so there is nothing to time:\n"
-            + "\n".join(off)
+            + "\n".join(f"  {name}: {text}" for name, text in off.items())
             + (f"\n  within their bounds: {', '.join(fine)}" if fine else "")
         )
     return found
@@ -199,11 +222,11 @@ def _time(c: Contender, calls: int, clock: Callable[[], float]) -> float:
     return (clock() - start) / calls
 
 
-def _result(whole: Problem, c: Contender, error: float, samples: list[float]) -> Time:
+def _result(whole: Problem, c: Contender, error: Error, samples: list[float]) -> Time:
     part = c.problem.flops / whole.flops if c.problem else 1.0
     low, middle, high = statistics.quantiles(samples, n=4) if len(samples) > 1 else [samples[0]] * 3
     return Time(
         c.name, c.how, middle / part, low / part, high / part, len(samples), part,
-        c.problem.what if c.problem else "", error, c.bound, whole.flops, whole.moved + c.more,
-        c.here,
+        c.problem.what if c.problem else "", error.size, error.share,
+        whole.flops, whole.moved + c.more, c.here,
     )  # fmt: skip

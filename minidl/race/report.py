@@ -1,6 +1,5 @@
 """What a race found, as a table for people and as JSON for programs."""
 
-import math
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -10,7 +9,7 @@ from minidl.race.machine import Machine
 
 __all__ = ["as_json", "duration", "show", "table"]
 
-HEADER = ("", "time", "±", "GFLOP/s", "of peak", "MB", "FLOP/B", "of roof", "error")
+HEADER = ("", "time", "±", "GFLOP/s", "of peak", "MB", "FLOP/B", "of roof", "error", "allowed")
 
 
 def duration(seconds: float) -> str:
@@ -36,7 +35,8 @@ def table(times: Sequence[Time], machine: Machine) -> list[tuple[str, ...]]:
                 _number(t.moved / 1e6),
                 _number(t.intensity),
                 _share(t.rate / machine.roof(t.intensity)) if t.here else "",
-                f"{t.error:.2g} ≤ {t.bound:g}",
+                f"{t.error:.2g}",
+                _share(t.used) if t.used else "0",
             )
         )
     return rows
@@ -141,6 +141,6 @@ def _plain(t: Time, machine: Machine) -> dict[str, Any]:
         "bytes": t.moved,
         "flops_per_byte": t.intensity,
         "share_of_roof": t.rate / machine.roof(t.intensity) if t.here else None,
-        "error": t.error if math.isfinite(t.error) else None,
-        "bound": t.bound,
+        "error": t.error,
+        "share_of_bound": t.used,
     }

@@ -21,7 +21,7 @@ _arguments = record(_RECORD)
 
 
 def multiply(tasks: int, repeats: int, depth: int) -> None:
-    """Compute a tile of 6 x 16 sums of `depth` products `repeats` times, in each of some tasks."""
+    """Add up `repeats` times `depth` products in each of 6 x 16 sums, in each of some tasks."""
     args = np.array([(repeats, depth, 0, 0, 0)], _RECORD)
     launch(_multiply, tasks, args, (TILE_ROWS + TILE_COLUMNS) * (depth + 8) + 256, tasks == 1)
 
@@ -40,11 +40,10 @@ def _multiply(task: int, room: int, args: int) -> None:
     a, b, c = 0, TILE_ROWS * p.depth, (TILE_ROWS + TILE_COLUMNS) * p.depth
     for i in range(c):
         mine[i] = 1
-    for _ in range(p.repeats):
-        gemm_rows(
-            TILE_ROWS, mine, a, 1, TILE_ROWS, 0, mine, b, TILE_COLUMNS, 0,
-            1, p.depth, mine, c, TILE_COLUMNS, TILE_COLUMNS, False,
-        )  # fmt: skip
+    gemm_rows(  # the same products again and again: the sums stay in registers all the time
+        TILE_ROWS, mine, a, 1, TILE_ROWS, 0, mine, b, TILE_COLUMNS, 0,
+        p.repeats, p.depth, mine, c, TILE_COLUMNS, TILE_COLUMNS, False,
+    )  # fmt: skip
 
 
 def _copy(task: int, room: int, args: int) -> None:

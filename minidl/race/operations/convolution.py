@@ -23,7 +23,8 @@ HOW = {
     "depthwise": "sums of shifted rows, in registers",
     "winograd": "F(4x4, 3x3): 36 products for 144",
 }
-BOUNDS = {"winograd": 100.0}  # of epsilon * conv(|x|, |w|), as `minidl_kernels.plans` states them
+
+TILES = 50  # Winograd's bound, of the scale of its tiles: measured 24 with one channel, 8 with many
 
 Pair = tuple[int, int]
 
@@ -132,7 +133,9 @@ def _race(sizes: Shapes, kind: str) -> Race:
         found.append(
             Contender(
                 name, HOW.get(name, ""), _forced(force, KERNELS[kind], whole.args),
-                BOUNDS.get(name, 4), more=_more(name, sizes, kind),
+                TILES if name == "winograd" else 4,
+                more=_more(name, sizes, kind),
+                scale=(_of_tiles(sizes, kind),) if name == "winograd" else None,
             )
         )  # fmt: skip
     remarks.insert(0, f"minidl chooses {chosen.algorithm}: {chosen.reason}")
@@ -189,6 +192,48 @@ def _small(sizes: Shapes) -> Shapes:
     now = {"n": sizes.n, "h": sizes.h, "w": sizes.w, "c": sizes.c // groups, "o": sizes.o // groups}
     least = {"h": min(sizes.h, taps[0] + 2), "w": min(sizes.w, taps[1] + 2)}
     return resized(**cut(now, least, lambda **k: resized(**k).terms))
+
+
+def _of_tiles(sizes: Shapes, kind: str) -> Any:
+    """The scale of Winograd's errors: all inputs of a tile enter every one of its outputs.
+
+    max of |x| over the 6 x 6 inputs of a tile, times the sum of |w|, added up over channels
+    """
+    n, c, h, w = sizes.x
+    image, filters, out = numbers((n, h, w, c), sizes.filters, (n, *sizes.out[2:], sizes.o))
+    x, g = np.moveaxis(image, -1, 1), np.moveaxis(out, -1, 1)
+    weights = magnitude(filters).sum((2, 3))
+    if kind == "forward":
+        found = np.einsum("ncij,oc->noij", _largest(x, sizes.padding, sizes.out[2:]), weights)
+        return _spread(found, sizes.out[2:])
+    if kind == "input":
+        around = (2 - sizes.padding[0], 2 - sizes.padding[1])
+        found = np.einsum("noij,oc->ncij", _largest(g, around, (h, w)), weights)
+        return _spread(found, (h, w))
+    p, q = sizes.out[2:]
+    tiles = np.zeros((n, sizes.o, -(-p // 4) * 4, -(-q // 4) * 4))
+    tiles[:, :, :p, :q] = magnitude(g)
+    sums = tiles.reshape(n, sizes.o, tiles.shape[2] // 4, 4, tiles.shape[3] // 4, 4).sum((3, 5))
+    most = _largest(x, sizes.padding, (p, q))
+    return np.einsum("ncij,noij->oc", most, sums)[:, :, None, None]
+
+
+def _largest(x: Any, padding: Pair, out: tuple[int, ...]) -> Any:
+    """The largest |x| under each tile of 4 x 4 outputs, from 6 x 6 inputs: (N, C, tiles)."""
+    (n, c, h, w), (up, left) = x.shape, padding
+    down, across = -(-out[0] // 4), -(-out[1] // 4)
+    wide = np.zeros((n, c, 4 * down + 2, 4 * across + 2))
+    rows, columns = min(h + up, wide.shape[2]), min(w + left, wide.shape[3])
+    wide[:, :, max(up, 0) : rows, max(left, 0) : columns] = magnitude(x)[
+        :, :, max(-up, 0) : rows - up, max(-left, 0) : columns - left
+    ]
+    windows = np.lib.stride_tricks.sliding_window_view(wide, (6, 6), (2, 3))[:, :, ::4, ::4]
+    return windows.max((4, 5))
+
+
+def _spread(tiles: Any, out: tuple[int, ...]) -> Any:
+    """A number of each tile for each of its outputs."""
+    return tiles.repeat(4, axis=2).repeat(4, axis=3)[:, :, : out[0], : out[1]]
 
 
 def _more(name: str, sizes: Shapes, kind: str) -> float:
