@@ -8,6 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
+from numba import prange
 
 from minidl_kernels.cpu.compiling import compiled, helper
 from minidl_kernels.generic import pooling as generic
@@ -29,7 +30,8 @@ def max_pool(
     n, c, missing = x.shape[0], x.shape[-1], 3 - len(size)
     ones, none = (1,) * missing, (0,) * missing
     best, index = np.empty((n, *out, c), x.dtype), np.empty((n, *out, c), np.int64)
-    _max_pool(
+    _max_pool.sized(
+        x.size,
         x.reshape(n, *ones, *spatial, c),
         best.reshape(n, *ones, *out, c),
         index.reshape(n, *ones, *out, c),
@@ -37,34 +39,58 @@ def max_pool(
         (*ones, *stride),
         (*none, *padding),
         (*ones, *dilation),
+        # as wide as the numbers, so that one vector instruction compares and another one chooses
+        np.empty(0, np.int32 if x.itemsize == 4 and math.prod(spatial) < 2**31 else np.int64),
     )
     return channels_first(best), channels_first(index)
 
 
-@compiled
+@compiled(parallel=True)
 def _max_pool(
-    x: Any, best: Any, index: Any, size: Any, stride: Any, padding: Any, dilation: Any
+    x: Any, best: Any, index: Any, size: Any, stride: Any, padding: Any, dilation: Any, kind: Any
 ) -> None:
+    images, deep, high, wide, channels = best.shape
+    for task in prange(images * deep * high):  # a row of windows, which no other task touches
+        n, i, j = task // (deep * high), task // high % deep, task % high
+        places = np.empty(channels, kind.dtype)
+        for k in range(wide):
+            a = i * stride[0] - padding[0]
+            b = j * stride[1] - padding[1]
+            c = k * stride[2] - padding[2]
+            _window(x, n, a, b, c, size, dilation, best[n, i, j, k], places)
+            where = index[n, i, j, k]
+            for m in range(channels):
+                where[m] = places[m]
+
+
+@helper
+def _window(
+    x: Any,
+    n: int,
+    a: int,
+    b: int,
+    c: int,
+    size: Any,
+    dilation: Any,
+    values: Any,
+    places: Any,
+) -> None:
+    """The largest number of a window, channel by channel, and its place in the plane."""
     _, planes, height, width, channels = x.shape
-    for n, i, j, k in np.ndindex(best.shape[:4]):
-        a = i * stride[0] - padding[0]
-        b = j * stride[1] - padding[1]
-        c = k * stride[2] - padding[2]
-        values, places = best[n, i, j, k], index[n, i, j, k]
-        values[:] = -np.inf
-        places[:] = _first(a, planes, dilation[0]) * height * width + (
-            _first(b, height, dilation[1]) * width + _first(c, width, dilation[2])
-        )
-        for d in range(a, a + size[0] * dilation[0], dilation[0]):
-            for h in range(b, b + size[1] * dilation[1], dilation[1]):
-                for w in range(c, c + size[2] * dilation[2], dilation[2]):
-                    if 0 <= d < planes and 0 <= h < height and 0 <= w < width:
-                        row, place = x[n, d, h, w], (d * height + h) * width + w
-                        for m in range(channels):
-                            value = row[m]
-                            wins = value > values[m] or value != value
-                            values[m] = value if wins else values[m]
-                            places[m] = place if wins else places[m]
+    values[:] = -np.inf
+    places[:] = _first(a, planes, dilation[0]) * height * width + (
+        _first(b, height, dilation[1]) * width + _first(c, width, dilation[2])
+    )
+    for d in range(a, a + size[0] * dilation[0], dilation[0]):
+        for h in range(b, b + size[1] * dilation[1], dilation[1]):
+            for w in range(c, c + size[2] * dilation[2], dilation[2]):
+                if 0 <= d < planes and 0 <= h < height and 0 <= w < width:
+                    row, place = x[n, d, h, w], places.dtype.type((d * height + h) * width + w)
+                    for m in range(channels):
+                        value, largest = row[m], values[m]
+                        wins = (value > largest) | (value != value)
+                        values[m] = value if wins else largest
+                        places[m] = place if wins else places[m]
 
 
 @helper
@@ -83,19 +109,25 @@ def max_pool_input(g: Any, index: Any, shape: Ints) -> Any:
     gx = np.zeros((n, *spatial, c), g.dtype)
     g, index = np.ascontiguousarray(channels_last(g)), np.ascontiguousarray(channels_last(index))
     rows = (n, g.size // (n * c) if g.size else 0, c)
-    _scatter(g.reshape(rows), index.reshape(rows), gx.reshape(n, math.prod(spatial), c))
+    flat = gx.reshape(n, math.prod(spatial), c)
+    if _scatter.sized(g.size, g.reshape(rows), index.reshape(rows), flat):
+        raise IndexError("max_pool_input: an index is outside of the input's plane")
     return channels_first(gx)
 
 
-@compiled
-def _scatter(g: Any, index: Any, gx: Any) -> None:
-    for n in range(g.shape[0]):
+@compiled(parallel=True)
+def _scatter(g: Any, index: Any, gx: Any) -> int:
+    """Add every g at its place, and return how many places are outside of the plane."""
+    outside = 0
+    for n in prange(g.shape[0]):  # windows may overlap, images do not
         for p in range(g.shape[1]):
             for c in range(g.shape[2]):
                 place = index[n, p, c]
-                if not 0 <= place < gx.shape[1]:  # compiled code would write there all the same
-                    raise IndexError("max_pool_input: an index is outside of the input's plane")
-                gx[n, place, c] += g[n, p, c]
+                if 0 <= place < gx.shape[1]:
+                    gx[n, place, c] += g[n, p, c]
+                else:
+                    outside += 1
+    return outside
 
 
 def warm_up(dtype: str) -> None:
