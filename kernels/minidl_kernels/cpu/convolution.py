@@ -330,7 +330,13 @@ def _few(p: direct.Geometry) -> bool:
 def warm_up(dtype: str) -> None:
     """Call each kernel once, on so much that it is shared among threads."""
     x, w = np.zeros((1, 16, 16, 16), dtype), np.zeros((16, 16, 3, 3), dtype)
-    options: Any = ((1, 1), ((0, 0), (0, 0)), (1, 1), 1)
-    g = conv(x, w, *options)
-    conv_input(g, w, x.shape, *options)
-    conv_weight(g, x, w.shape, *options)
+    for name, groups in (("direct", 1), ("winograd", 1), (None, 16)):
+        with plans.algorithm(name):
+            options, part = ((1, 1), ((0, 0), (0, 0)), (1, 1), groups), w[:, : 16 // groups]
+            g = conv(x, part, *options)
+            conv_input(g, part, x.shape, *options)
+            conv_weight(g, x, part.shape, *options)
+    if dtype == "float32":
+        x, g = np.zeros((1, 6, 6, 16), dtype), np.zeros((1, 4, 4, 16), dtype)
+        winograd_forward.convolve(x, w, False, (0, 0), g, deep=True)
+        winograd_weight.gradient(x, g, (0, 0), np.empty_like(w), deep=True)

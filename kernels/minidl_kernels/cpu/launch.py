@@ -37,7 +37,7 @@ from minidl_kernels.cpu import threads
 from minidl_kernels.cpu.compiling import compiled, named
 from minidl_kernels.cpu.emit import intrinsic
 
-__all__ = ["floats", "launch", "record"]
+__all__ = ["floats", "integers", "launch", "octets", "record"]
 
 _compiled: dict[Any, Any] = {}
 
@@ -147,6 +147,7 @@ def _memory(dtype: Any) -> Any:
 
 floats = _memory(types.float32)
 integers = _memory(types.intp)
+octets = _memory(types.uint8)
 
 
 def record(dtype: Any) -> Any:

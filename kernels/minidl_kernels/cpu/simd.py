@@ -55,6 +55,7 @@ __all__ = [
     "load",
     "load_every",
     "load_first",
+    "load_octets",
     "maximum",
     "minimum",
     "sigmoid",
@@ -62,15 +63,19 @@ __all__ = [
     "sqrt",
     "store",
     "store_first",
+    "store_octets",
     "tanh",
     "total",
     "transpose",
     "where_greater",
+    "where_wins",
 ]
 
 
 # For `njit(fastmath=)`: what may be reordered, with NaN and infinity still what they are.
 FASTMATH = {"contract", "reassoc", "nsz", "arcp"}
+
+_OCTETS = ir.VectorType(ir.IntType(8), 8)
 
 
 class Vector(types.Type):
@@ -123,6 +128,31 @@ def ask_for(typing: Any, x: Any, i: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(x, types.intp), generate
+
+
+@intrinsic
+def load_octets(typing: Any, x: Any, i: Any) -> Any:
+    """x[i : i + 8] of uint8 as a vector of float32."""
+
+    def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        place = element(context, b, sig.args[0], *args)
+        whole = b.load(b.bitcast(place, _OCTETS.as_pointer()), align=1)
+        return b.uitofp(whole, vector_of(types.float32))
+
+    return Vector(types.float32)(x, types.intp), generate
+
+
+@intrinsic
+def store_octets(typing: Any, x: Any, i: Any, v: Any) -> Any:
+    """x[i : i + 8] = v, whose lanes are whole numbers from 0 to 255, into uint8."""
+
+    def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        place = element(context, b, sig.args[0], *args[:2])
+        whole = b.trunc(b.fptoui(args[2], ir.VectorType(INT, LANES)), _OCTETS)
+        b.store(whole, b.bitcast(place, _OCTETS.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, v), generate
 
 
 @intrinsic
@@ -260,6 +290,18 @@ def where_greater(typing: Any, x: Any, y: Any, a: Any, b: Any) -> Any:
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return builder.select(builder.fcmp_ordered(">", args[0], args[1]), args[2], args[3])
+
+    return a(x, x, a, a), generate
+
+
+@intrinsic
+def where_wins(typing: Any, x: Any, y: Any, a: Any, b: Any) -> Any:
+    """a where x > y or x is NaN, else b: whether x takes the place of y as the largest so far."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        larger = builder.fcmp_ordered(">", args[0], args[1])
+        nan = builder.fcmp_unordered("uno", args[0], args[0])
+        return builder.select(builder.or_(larger, nan), args[2], args[3])
 
     return a(x, x, a, a), generate
 
