@@ -4,4 +4,88 @@ Keys are the function, the expression before and after, and which of equal chang
 it is: they hold when lines move. tests/gradients/test_mutants.py finds entries that match nothing.
 """
 
-EQUIVALENT: dict[tuple[str, str, str, int], str] = {}
+Key = tuple[str, str, str, int]
+
+COMMUTES = "the two arguments have equal parts"
+MASKED = "what is changed is masked: `where` takes the other branch there, to any order"
+TIMES_ZERO = "it is multiplied by 0 there"
+ROUNDING = "the same sums in another order, or along another layout: rounding and speed alone"
+ANY_NEGATIVE = "of a shape NumPy takes any one negative length for the unknown one"
+HELD = "arrays and tensors do alike where nothing is differentiated by them"
+BROADCASTS = "without it the shape broadcasts to the same"
+
+COUNT = "math.prod([shape[axis] for axis in _checks.axes('mean', dim, len(shape))])"
+SIZE = "math.prod([x.shape[a] for a in axes])"
+EINSUM = "array_module(x).einsum(f'{every},{every}->{left}', "
+SCALE = "rstd if weight is None else rstd * weight"
+
+EQUIVALENT: dict[Key, str] = {
+    # ---- minidl/ops/activation.py
+    ("celu.x", "0", "1", 0): "between 0 and 1 the other branch is exp(0) = 1",
+    ("_by_channel", "max(ndim - 2, 0)", "max(0, ndim - 2)", 0): COMMUTES,
+    ("_by_channel", "max(ndim - 2, 0)", "ndim - 2", 0): "(1,) * -1 is () as well",
+    ("_below", "0", "1", 0): MASKED,
+    ("_below", "0", "1", 1): MASKED,
+    ("_gelu_tanh_slope", "clamp(x, -12, 12)", "clamp(-12, x, 12)", 0): COMMUTES,
+    ("_gelu_tanh_slope", "12", "13", 0): "the slope is 0 or 1 to the last bit from 12 on",
+    ("_gelu_tanh_slope", "12", "13", 1): "the slope is 0 or 1 to the last bit from 12 on",
+    # ---- minidl/ops/arithmetic.py, elementary.py, classification.py
+    ("_pow_x", "1", "2", 1): TIMES_ZERO,
+    ("bernoulli_nll.x", "clamp((1 - x) * x, 1e-12)", "clamp(1e-12, (1 - x) * x)", 0): COMMUTES,
+    ("atan2.input", "_distance(input, other)", "_distance(other, input)", 0): COMMUTES,
+    ("atan2.other", "_distance(input, other)", "_distance(other, input)", 0): COMMUTES,
+    ("_distance", "1", "2", 0): "0 is divided by it",
+    # ---- minidl/ops/indexing.py, shape.py, sorting.py, transfer.py
+    ("_value_gradient", "max(len(value_shape) - len(g.shape), 0)",
+     "max(0, len(value_shape) - len(g.shape))", 0): COMMUTES,
+    ("_mesh", "_plain(index)", "index", 0): HELD,
+    ("transpose.x", "transpose(g, dim0, dim1)", "transpose(g, dim1, dim0)", 0): COMMUTES,
+    ("median_of_all.x", "False", "True", 0): BROADCASTS,
+    ("to_place.x", "to_place(g, source)", "g", 0): "it takes two devices; the tests marked gpu",
+    # ---- minidl/ops/normalization.py
+    ("_total", "len(axes) > 1", "len(axes) <= 1", 0): ROUNDING,
+    ("_total", "1", "2", 0): ROUNDING,
+    ("_total", "1", "2", 1): ROUNDING,
+    ("_inner", f"{EINSUM}x, y)", f"{EINSUM}y, x)", 0): COMMUTES,
+    ("_spread", "2", "3", 0): ROUNDING,
+    ("_spread", "x.shape[shared[0]] < 4", "x.shape[shared[0]] >= 4", 0): ROUNDING,
+    ("_spread", "0", "1", 0): ROUNDING,
+    ("_spread", "0", "1", 1): ROUNDING,
+    ("_spread", "4", "5", 0): ROUNDING,
+    ("_standardize_gradient", "_spread(centre, x, shared)", "centre", 0): ROUNDING,
+    ("_standardize_gradient", "_spread(of_d, x, shared)", "of_d", 0): ROUNDING,
+    ("_standardize_gradient", "_spread(constant, x, shared)", "constant", 0): ROUNDING,
+    ("_standardize_gradient", f"_spread({SCALE}, x, shared)", SCALE, 0): ROUNDING,
+    ("_standardize_gradient", "_inner(g, d, shared)", "_inner(d, g, shared)", 0): COMMUTES,
+    ("_standardize_gradient", "_inner(summed, repeated, rest)",
+     "_inner(repeated, summed, rest)", 0): COMMUTES,
+    ("_standardize_gradient", "_inner(product, repeated, rest)",
+     "_inner(repeated, product, rest)", 0): COMMUTES,
+    ("_standardize_gradient", f"max({SIZE}, 1)", f"max(1, {SIZE})", 0): COMMUTES,
+    ("_standardize_gradient", "1", "2", 1): ANY_NEGATIVE,
+    ("_standardize_gradient", "1", "2", 2): ANY_NEGATIVE,
+    # ---- minidl/ops/recurrent.py
+    ("_run", "unbind(x)", "x", 0): "a tensor is iterated over its first axis",
+    ("_run", "x.data if isinstance(x, TensorBase) else x",
+     "x if isinstance(x, TensorBase) else x.data", 0): HELD,
+    ("_run", "1", "2", 2): ANY_NEGATIVE,
+    ("_run", "0", "1", 2): "beyond an end the definition's value is a constant, used by nobody",
+    ("_rnn_definition", "cell(x, states[0], w_ih, w_hh, b_ih, b_hh)",
+     "cell(x, states[0], w_ih, w_hh, b_hh, b_ih)", 0): "the biases are added up",
+    ("_lstm_definition", "lstm_cell(x, states, w_ih, w_hh, b_ih, b_hh)",
+     "lstm_cell(x, states, w_ih, w_hh, b_hh, b_ih)", 0): "the biases are added up",
+    # ---- minidl/ops/reduction.py
+    ("shared", "where(out != out, x != x, x == out)", "where(x != x, out != out, x == out)", 0):
+        "where x is NaN so is the largest of its row, and NaN equals nothing",
+    ("_freedom", "int(unbiased)", "unbiased", 0): "a bool is 0 or 1",
+    ("_freedom", "max(_count(shape, dim) - taken, 0.0)",
+     "max(0.0, _count(shape, dim) - taken)", 0): COMMUTES,
+    ("_count", f"float({COUNT})", COUNT, 0): "Python's numbers are weak: the dtype stays",
+    ("_std_dx", "1", "2", 0): TIMES_ZERO,
+    ("_std_dx", "0", "1", 1): "of equal elements the deviations, which it is times, are 0",
+    ("_std_dx", "0", "1", 2): "of equal elements the deviations, which it is times, are 0",
+    ("_norm_dx", "0", "1", 2): "of zeros the norm is 0, and its sign or x, which it is times, is 0",
+    ("_norm_dx", "1", "2", 1): TIMES_ZERO,
+    ("_norm_dx", "1", "2", 2): "of x = 0 the sign is 0",
+    ("_others", "zeros_like(x) + 1", "1", 0): BROADCASTS,
+}  # fmt: skip
