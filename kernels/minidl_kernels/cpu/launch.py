@@ -23,6 +23,7 @@ all kernels, which it calls by their address; a kernel is compiled once, in a qu
 Which thread does which task is not fixed: a kernel must write for each task to places of its own.
 """
 
+import struct
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -36,6 +37,7 @@ from numba.core import cgutils
 from minidl_kernels.cpu import threads
 from minidl_kernels.cpu.compiling import compiled, named
 from minidl_kernels.cpu.emit import intrinsic
+from minidl_kernels.cpu.memory import address
 
 __all__ = ["floats", "integers", "launch", "octets", "record"]
 
@@ -45,7 +47,8 @@ _compiled: dict[Any, Any] = {}
 def launch(kernel: Callable[..., None], tasks: int, args: Any, room: int, serial: bool) -> None:
     """Run kernel(task, room, args) for every task in range(tasks); compiled at its first use.
 
-    args : the record, an array of one element, whose arrays the caller keeps alive
+    args : the record, an array of one element, or its fields, a tuple of at most 64 integers; the
+        caller keeps the arrays alive whose addresses are in it
     room : how many float32 numbers each thread needs to work in
     serial : stay on this thread, where the work is too little to be shared
     """
@@ -56,7 +59,8 @@ def launch(kernel: Callable[..., None], tasks: int, args: Any, room: int, serial
         if mine.memory.size <= KEPT:
             _here.room = mine
     run = _alone if serial or tasks == 1 or threads.count == 1 else _each
-    run(compiled.address, tasks, mine.address, mine.step, args.ctypes.data)
+    place = _here.write(args) if isinstance(args, tuple) else address(args)
+    run(compiled.address, tasks, mine.address, mine.step, place)
 
 
 def _compile(kernel: Callable[..., None]) -> Any:
@@ -91,7 +95,7 @@ class _Room:
         config: Any = numba.config
         room = np.empty((config.NUMBA_NUM_THREADS, size), np.float32)
         self.memory, self.size, self.step = room, size, room.strides[0]
-        self.address = room.__array_interface__["data"][0]
+        self.address = address(room)
 
 
 class _Here(threading.local):
@@ -99,6 +103,12 @@ class _Here(threading.local):
 
     def __init__(self) -> None:
         self.room = _Room(0)
+        self.fields: Any = np.zeros(64, np.intp)
+
+    def write(self, fields: tuple[int, ...]) -> int:
+        """Write the fields of a record, and return its address: it serves one launch."""
+        struct.pack_into(f"{len(fields)}n", self.fields, 0, *fields)
+        return address(self.fields)
 
 
 _here = _Here()

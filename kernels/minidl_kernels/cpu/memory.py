@@ -1,5 +1,6 @@
 """Arrays as compiled kernels take them: an address, and strides counted in numbers."""
 
+import ctypes
 import math
 from typing import Any
 
@@ -30,6 +31,21 @@ def flat(x: Any) -> tuple[Any, tuple[int, ...]]:
     return x, tuple(strides)
 
 
-def address(x: Any) -> int:
-    """Where the memory of an array begins."""
+# ---- where an array begins ----------------------------------------------------------------------
+
+_field = ctypes.c_void_p.from_address
+_HEAD = object.__basicsize__  # what CPython puts in front of an object's fields
+
+
+def _read(x: Any) -> int:
+    """Where the memory of an array begins: the first of its fields, in a tenth of the time."""
+    return _field(id(x) + _HEAD).value or 0
+
+
+def _described(x: Any) -> int:
+    """The same from NumPy, which builds a description of the array first: 3 us."""
     return int(x.__array_interface__["data"][0])
+
+
+_probe = np.zeros(1)
+address = _read if _read(_probe) == _described(_probe) else _described
