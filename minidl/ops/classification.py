@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import minidl_kernels as kernels
-from minidl.device import array_module, to_host
+from minidl.device import array_module, laid_out_like, to_host
 from minidl.errors import DtypeError, LabelError, ShapeError
 from minidl.ops import _checks
 from minidl.ops.activation import log_softmax, logsigmoid
@@ -330,7 +330,7 @@ def _logistic_loss_definition(x: Any, target: Any) -> Any:
 
 
 @op(
-    x=lambda g, x, target: kernels.logistic_loss_input(g, x, target),
+    x=lambda g, x, target: laid_out_like(kernels.logistic_loss_input(g, x, target), g),
     target=lambda g, x: -g * x,
     definition=_logistic_loss_definition,
     elementwise=True,

@@ -35,6 +35,8 @@ EQUIVALENT: dict[Key, str] = {
     ("atan2.input", "_distance(input, other)", "_distance(other, input)", 0): COMMUTES,
     ("atan2.other", "_distance(input, other)", "_distance(other, input)", 0): COMMUTES,
     ("_distance", "1", "2", 0): "0 is divided by it",
+    ("logistic_loss.x", "laid_out_like(kernels.logistic_loss_input(g, x, target), g)",
+     "kernels.logistic_loss_input(g, x, target)", 0): "a layout: test_layouts.py sees it",
     # ---- minidl/ops/indexing.py, shape.py, sorting.py, transfer.py
     ("_value_gradient", "max(len(value_shape) - len(g.shape), 0)",
      "max(0, len(value_shape) - len(g.shape))", 0): COMMUTES,
