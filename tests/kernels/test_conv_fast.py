@@ -4,6 +4,7 @@
 leave the paths for small ones: several blocks, full tiles and what is left of them.
 """
 
+import concurrent.futures
 import ctypes
 import math
 import mmap
@@ -375,3 +376,12 @@ def test_switches_are_undone() -> None:
     assert kernels.conv2d_plan(*args) == before
     with pytest.raises(ValueError, match="algorithm: name is 'fft'; expected one of"):
         kernels.algorithm("fft")
+
+
+def test_two_python_threads_at_once(algorithm: str) -> None:
+    """Each has memory of its own to work in."""
+    p = SHAPES[1]
+    expected = [result.tobytes() for result in all_three(p)]
+    with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        for results in pool.map(all_three, [p] * 8):
+            assert [result.tobytes() for result in results] == expected

@@ -22,7 +22,7 @@ from minidl_kernels.cpu.winograd import (
 
 __all__ = ["convolve"]
 
-DEPTH = 64  # input channels whose filters `deep` transforms at a time: 36 * 64 * 16 numbers, 147 kB
+DEPTH = 256  # input channels of which `deep_forward` transforms filters at a time: 590 kB
 TASK = 200 << 10  # numbers of a task's transformed tiles: what a core's own cache holds
 FEWEST = 24  # tiles of a task: with fewer, reading the filters would take longer than using them
 
