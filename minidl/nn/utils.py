@@ -45,6 +45,8 @@ def clip_grad_norm_(
         if error_if_nonfinite and not bool(xp.isfinite(total)):
             raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {float(total)}")
         factor = xp.minimum(max_norm / (total + 1e-6), 1.0)
+        if xp is np and factor == 1:
+            return tie(np.asarray(total), None)  # nothing to scale: no pass over the gradients
         for p in parameters:  # new arrays: two parameters may share the memory of their gradients
             p.grad = tie(p.grad.data * factor.astype(p.grad.dtype), None)
     return tie(xp.asarray(total), None)
@@ -55,6 +57,9 @@ def _norm(x: Any, order: float) -> Any:
     if not x.size:
         return x.sum()
     wide = x.astype("float32") if x.dtype == "float16" else x
+    if order == 2:
+        flat, xp = wide.ravel(order="K"), array_module(x)  # a view, where there are no gaps
+        return xp.sqrt(xp.einsum("i,i->", flat, flat)).astype(x.dtype)  # no room for x * x
     return ops.norm(wide, float(order)).astype(x.dtype)
 
 
