@@ -54,11 +54,15 @@ def updates():
     kernels.adam_(p, g, m, abs(v), None, 3, 0.1, 0.9, 0.99, 1e-8, 0.1, True)
     return [p, m]
 
+def random_words():
+    return [kernels.philox(np.zeros(1), 7, 2**64 - 5, 100003)]
+
 def digest(family):
     return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in family())).hexdigest()
 
 for DTYPE in ("f4", "f8"):
-    for family in (convolution, pooling, classification, normalization, updates):
+    for family in (convolution, pooling, classification, normalization, updates,
+                   random_words):
         found = []
         for threads.count in (1, 2, 1, 2):
             found.append(digest(family))
@@ -77,5 +81,5 @@ def test_the_same_bits_at_any_number_of_threads() -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert len(lines) == 10
+    assert len(lines) == 12
     assert [line for line in lines if not line.endswith(" 1")] == []

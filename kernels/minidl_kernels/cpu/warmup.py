@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] = ()) -> int:
                 module.warm_up(dtype)
             seconds = time.perf_counter() - start
             places |= {place for kernel in kernels for place in kernel.cached_in()}
-            print(f"  {name}: {len(kernels)} compiled functions, {seconds:.1f} s", flush=True)
+            print(f"  {name}: {seconds:.1f} s", flush=True)
     print(f"{time.perf_counter() - begun:.1f} s in all")
     kept = sorted(place for place in places if place is not None)
     for place in kept:
