@@ -166,6 +166,7 @@ def test_what_is_said_of_it(copy: Path) -> None:
     assert run(code.format("seen = io.StringIO()"), copy, NUMBA_CACHE_DIR=str(copy / "c")) == ["0"]
 
 
+@pytest.mark.slow
 def test_warmup_compiles_every_kernel_in_both_forms() -> None:
     """What it leaves out would be compiled in a user's run."""
     code = """
