@@ -85,6 +85,39 @@ def _four(
 
 
 @helper
+def _four_of_three(
+    x: Any, i: int, step: int, w: Any, rows: Any, count: int, bias: Any, biased: int, relu: int,
+    y: Any, j: int, yw: int, last: int,
+) -> None:  # fmt: skip
+    """`_four` for three taps side by side: what lies under several of them is read once.
+
+    The table has the first tap of each row; step is from tap to tap, and from output to output.
+    """
+    for k in range(0, last, LANES):
+        a = splat(np.float32(0))
+        if biased:
+            a = load(bias, k)
+        b, c, d = a, a, a
+        for row in range(count):
+            at, place = i + k + rows[2 * row], k + rows[2 * row + 1]
+            left, middle, right = load(w, place), load(w, place + step), load(w, place + 2 * step)
+            a = fma(load(x, at), left, a)
+            v = load(x, at + step)
+            a, b = fma(v, middle, a), fma(v, left, b)
+            v = load(x, at + 2 * step)
+            a, b, c = fma(v, right, a), fma(v, middle, b), fma(v, left, c)
+            v = load(x, at + 3 * step)
+            b, c, d = fma(v, right, b), fma(v, middle, c), fma(v, left, d)
+            v = load(x, at + 4 * step)
+            c, d = fma(v, right, c), fma(v, middle, d)
+            d = fma(load(x, at + 5 * step), right, d)
+        _put(y, j + k, a, relu)
+        _put(y, j + k + yw, b, relu)
+        _put(y, j + k + 2 * yw, c, relu)
+        _put(y, j + k + 3 * yw, d, relu)
+
+
+@helper
 def _pixel(
     x: Any, i: int, w: Any, taps: Any, count: int, bias: Any, biased: int, relu: int, y: Any,
     j: int, first: int, last: int,
@@ -124,14 +157,21 @@ def forward(task: int, room: int, args: int) -> None:
     # would lie in few places of the cache.
     bias, taps, step = floats(p.bias), integers(room), p.sw * c
     pairs = c - c % (2 * LANES) if high - low >= PIXELS else 0
+    three = p.kw == 3 and p.sw == p.dw == 1
     if pairs:
-        count = _table(p, kd, kh, (0, p.kw), taps)
+        count = _table(p, kd, kh, (0, 1 if three else p.kw), taps)
         for start in range(low, high, PIXELS):
             ow = min(start, high - PIXELS)  # the last four may overlap the four before
-            _four(
-                x, row + ow * step, step, w, taps, count, bias, p.bias, p.relu,
-                y, out + ow * p.yw, p.yw, pairs,
-            )  # fmt: skip
+            if three:
+                _four_of_three(
+                    x, row + ow * step, step, w, taps, count, bias, p.bias, p.relu,
+                    y, out + ow * p.yw, p.yw, pairs,
+                )  # fmt: skip
+            else:
+                _four(
+                    x, row + ow * step, step, w, taps, count, bias, p.bias, p.relu,
+                    y, out + ow * p.yw, p.yw, pairs,
+                )  # fmt: skip
     for ow in range(p.ow):
         first = pairs if low <= ow < high else 0
         if first < c:
@@ -158,57 +198,49 @@ def weight_chunk(task: int, room: int, args: int) -> None:
         for i in range(kd[0], kd[1]):
             for j in range(kh[0], kh[1]):
                 row = n * p.xn + (d + i * p.dd) * p.xd + (h + j * p.dh) * p.xh
-                done = 0
+                done, begin, end = 0, 0, 0
                 if p.kw == 3 and p.sw == p.dw == 1:
+                    # All three taps are inside for the outputs from `begin` to `end`.
+                    begin = min(p.ow, max(0, p.pw))
+                    end = max(begin, min(p.ow, p.iw - 2 + p.pw))
                     done = c - c % (2 * LANES)
-                    at = base + (i * p.kh + j) * 3 * c
-                    _add_three(x, row, p.iw, p.pw, g, out, p.yw, p.ow, c, done, s, at)
+                    at, first = base + (i * p.kh + j) * 3 * c, row + (begin - p.pw) * c
+                    count = end - begin
+                    _add_three(x, first, g, out + begin * p.yw, p.yw, count, c, done, s, at)
                 for k in range(p.kw):
                     # Output ow reads column ow * sw + shift.
                     shift = k * p.dw - p.pw
                     low, high = _valid(shift, p.sw, p.ow, p.iw)
                     at = base + ((i * p.kh + j) * p.kw + k) * c
-                    _add_row(
-                        x, row + (low * p.sw + shift) * c, p.sw * c, g, out + low * p.yw, p.yw,
-                        high - low, done, c, s, at,
-                    )  # fmt: skip
+                    for low2, high2, from_, to in (
+                        (low, min(high, begin), 0, done),
+                        (max(low, end), high, 0, done),
+                        (low, high, done, c),
+                    ):
+                        _add_row(
+                            x, row + (low2 * p.sw + shift) * c, p.sw * c, g, out + low2 * p.yw,
+                            p.yw, high2 - low2, from_, to, s, at,
+                        )  # fmt: skip
 
 
 @helper
 def _add_three(
-    x: Any, row: int, iw: int, pw: int, g: Any, out: int, yw: int, ow: int, c: int, done: int,
-    s: Any, at: int,
+    x: Any, i: int, g: Any, j: int, yw: int, count: int, c: int, done: int, s: Any, at: int
 ) -> None:  # fmt: skip
     """`_add_row` for three taps side by side: each number of x is read once for all of them."""
-    zero = splat(np.float32(0))
-    for k in range(0, done, 2 * LANES):
-        m = k + LANES
+    for k in range(0, done if count > 0 else 0, LANES):
+        q, r = i + k, j + k
         a, b, e = load(s, at + k), load(s, at + c + k), load(s, at + 2 * c + k)
-        a2, b2, e2 = load(s, at + m), load(s, at + c + m), load(s, at + 2 * c + m)
-        left, middle, left2, middle2 = zero, zero, zero, zero
-        if 0 <= -pw < iw:
-            left, left2 = load(x, row - pw * c + k), load(x, row - pw * c + m)
-        if 0 <= 1 - pw < iw:
-            middle, middle2 = load(x, row + (1 - pw) * c + k), load(x, row + (1 - pw) * c + m)
-        for w in range(ow):
-            column = w - pw
-            right, right2 = zero, zero
-            v, v2 = load(g, out + w * yw + k), load(g, out + w * yw + m)
-            if 0 <= column < iw:  # a tap in the padding adds nothing, not 0 * infinity
-                a, a2 = fma(left, v, a), fma(left2, v2, a2)
-            if 0 <= column + 1 < iw:
-                b, b2 = fma(middle, v, b), fma(middle2, v2, b2)
-            if 0 <= column + 2 < iw:
-                place = row + (column + 2) * c
-                right, right2 = load(x, place + k), load(x, place + m)
-                e, e2 = fma(right, v, e), fma(right2, v2, e2)
-            left, middle, left2, middle2 = middle, right, middle2, right2
+        left, middle = load(x, q), load(x, q + c)
+        for _ in range(count):
+            right, v = load(x, q + 2 * c), load(g, r)
+            a, b, e = fma(left, v, a), fma(middle, v, b), fma(right, v, e)
+            left, middle = middle, right
+            q += c
+            r += yw
         store(s, at + k, a)
         store(s, at + c + k, b)
         store(s, at + 2 * c + k, e)
-        store(s, at + m, a2)
-        store(s, at + c + m, b2)
-        store(s, at + 2 * c + m, e2)
 
 
 @helper
