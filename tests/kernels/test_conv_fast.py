@@ -240,6 +240,15 @@ def test_layouts(p: Problem) -> None:
         np.testing.assert_allclose(ours, gw, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("shape", [(2, 64, 33, 37), (3, 37, 64, 32), (1, 19, 9, 30, 31)])
+def test_large_planes_are_turned(shape: tuple[int, ...]) -> None:
+    x = np.arange(math.prod(shape), dtype="f4").reshape(shape)
+    last = np.moveaxis(x, 1, -1)
+    turned = fast._rows(last)
+    assert turned.flags.c_contiguous
+    np.testing.assert_array_equal(turned, last)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="asks Linux for memory that may not be touched")
 def test_nothing_is_read_or_written_outside() -> None:
     """Every array, the kernels' own too, lies against a page whose touch would end the process."""

@@ -60,7 +60,7 @@ def conv(
         _depthwise(x, _by_taps(w), kernel, stride, before, dilation, y, shift, relu)
         return channels_first(y)
     if choice.algorithm == "winograd" and winograd_forward.convolve(
-        contiguous(x), w, False, before, y, shift, relu, choice.deep
+        _rows(x), w, False, before, y, shift, relu, choice.deep
     ):
         return channels_first(y)
     _direct(x, w, False, taps, kernel, stride, before, dilation, groups, y, shift, relu)
@@ -87,7 +87,7 @@ def conv_input(
     if choice.algorithm == "winograd":
         gx = np.empty((n, *spatial, c), g.dtype)
         before = tuple(2 - b for b, _ in padding)
-        rows = contiguous(channels_last(g))
+        rows = _rows(channels_last(g))
         if winograd_forward.convolve(rows, w, True, before, gx, deep=choice.deep):
             return channels_first(gx)
     axes = [phases(*axis) for axis in zip(spatial, kernel, stride, padding, dilation, strict=True)]
@@ -135,11 +135,11 @@ def conv_weight(
     choice = plans.choose("weight", x.shape, shape, *options)
     if choice.algorithm == "im2col" or 0 in (*g.shape, *x.shape, *shape):
         return generic.conv_weight(g, x, shape, stride, padding, dilation, groups)
-    g, x = contiguous(channels_last(g)), channels_last(x)
+    g, x = _rows(channels_last(g)), channels_last(x)
     before = tuple(b for b, _ in padding)
     if choice.algorithm == "winograd":
         gw = np.empty(shape, g.dtype)
-        if winograd_weight.gradient(contiguous(x), g, before, gw, choice.deep):
+        if winograd_weight.gradient(_rows(x), g, before, gw, choice.deep):
             return gw
     if choice.algorithm == "depthwise":
         return _depthwise_weight(x, g, kernel, stride, before, dilation).reshape(shape)
@@ -190,6 +190,24 @@ def _direct(
     launch(direct.forward, tasks, args, room, _few(p))
 
 
+def _rows(x: Any) -> Any:
+    """(N, *S, C), float32, in contiguous memory; itself if it is so. Planes turn in blocks."""
+    if x.flags.c_contiguous or x.size < FEW:
+        return contiguous(x)
+    memory, (xn, *xs, xc) = flat(x)
+    n, *sizes, c = x.shape
+    if any(one != size * other for one, size, other in zip(xs, sizes[1:], xs[1:], strict=False)):
+        return contiguous(x)  # the pixels of an image do not follow each other
+    y, pixels = np.empty(x.shape, x.dtype), math.prod(sizes)
+    rows = -(-TASKS // n) if pixels >= 64 * TASKS and pixels % (8 * -(-TASKS // n)) == 0 else 1
+    p = direct.Geometry(*[0] * 34)._replace(
+        ih=rows, iw=pixels // rows, c=c, xn=xn, xh=pixels // rows * xs[-1], xw=xs[-1], xc=xc,
+        x=address(memory), y=address(y),
+    )  # fmt: skip
+    launch(direct.turn, n * rows, p.packed(), 0, False)
+    return y
+
+
 def _by_taps(w: Any) -> Any:
     """(C, 1, *K) -> (taps, C)."""
     return np.ascontiguousarray(w.reshape(len(w), -1).T)
@@ -207,7 +225,7 @@ def _depthwise(
     relu: bool = False,
 ) -> None:
     """`_direct` with a filter (taps, C) for each channel."""
-    x = contiguous(x)
+    x = _rows(x)
     _, p = _geometry(x, x.shape[-1], kernel, stride, before, dilation, x.shape[-1], y)
     args = p._replace(
         x=address(x), w=address(w), y=address(y),
@@ -220,7 +238,7 @@ def _depthwise_weight(
     x: Any, g: Any, kernel: Any, stride: Any, before: Any, dilation: Any
 ) -> Any:  # fmt: skip
     """The gradient of the weights, (C, taps)."""
-    x, c = contiguous(x), x.shape[-1]
+    x, c = _rows(x), x.shape[-1]
     _, p = _geometry(x, c, kernel, stride, before, dilation, c, g)
     partial = np.empty((min(TASKS, p.n * p.od * p.oh), math.prod(kernel), c), g.dtype)
     args = p._replace(

@@ -23,7 +23,7 @@ from minidl_kernels.cpu.gemm import TILE_COLUMNS, gemm_rows, pack
 from minidl_kernels.cpu.launch import floats, integers, record
 from minidl_kernels.cpu.simd import LANES, load, maximum, splat, store, transpose
 
-__all__ = ["Geometry", "add_chunks", "forward", "geometry", "pack_filters", "weight_chunk"]
+__all__ = ["Geometry", "add_chunks", "forward", "geometry", "pack_filters", "turn", "weight_chunk"]
 
 
 class Geometry(NamedTuple):
@@ -121,6 +121,14 @@ def _copy_pixels(
         for w in range(count):
             for k in range(c):
                 strip[j + w * c + k] = x[i + w * xw + k * xc]
+
+
+def turn(task: int, room: int, args: int) -> None:
+    """Copy one row of pixels, of images in memory of any order, to channels-last memory."""
+    p = geometry(args)
+    row = task % p.ih * p.xh + task // p.ih * p.xn
+    place = task * p.iw * p.c
+    _copy_pixels(floats(p.x), row, p.xw, p.xc, p.iw, p.c, floats(p.y), place)
 
 
 @helper
