@@ -17,6 +17,7 @@ from minidl.random import initial_seed, manual_seed
 from minidl.serialization import load, read_metadata, save
 from minidl.tape import backward, grad
 from minidl.tensor import Tensor
+from minidl_kernels import conv2d_plan, exact_convolution
 from minidl_kernels.cpu.threads import get_num_threads, set_num_threads
 
 from minidl import nn, optim  # isort: skip (they stand on the above)
@@ -32,8 +33,10 @@ __all__ = [
     "Tensor",
     "backward",
     "bool",
+    "conv2d_plan",
     "data",
     "device",
+    "exact_convolution",
     "get_num_threads",
     "grad",
     "initial_seed",
