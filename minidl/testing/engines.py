@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from minidl import autograd, tape
-from minidl.device import device_of, to_device, to_host
+from minidl.device import array_module, to_host
 from minidl.tape import TensorBase, tie
 from minidl.testing.points import Array
 
@@ -20,10 +20,9 @@ class Minidl:
     classes: tuple[type, ...] = (TensorBase,)
 
     def lift(self, array: Array, like: Any) -> Any:
-        """Return a tensor over `array`, on the device of `like`."""
-        if isinstance(like, TensorBase):
-            return tie(to_device(array, device_of(like.data)), None)
-        return tie(array, None)
+        """Return a tensor over `array`, on the device of `like` (in C order, if no host)."""
+        on_host = not isinstance(like, TensorBase) or isinstance(like.data, np.ndarray)
+        return tie(array if on_host else array_module(like.data).asarray(array), None)
 
     def array(self, tensor: Any) -> Array:
         """Return the values of a tensor on the host."""

@@ -1,6 +1,7 @@
-"""Makes `drawn_cases` and `tiny_engine` importable by the tests of this folder."""
+"""Makes `drawn_cases`, `tiny_engine` and the stand-in for CuPy importable by the tests here."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE), str(HERE.parent)]

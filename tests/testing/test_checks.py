@@ -1,17 +1,19 @@
 """gradcheck and its kin: what they accept, what they refuse, and what they say."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+import standin
 from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl
 from minidl import ops
+from minidl.device import _device_packages, _module_of
 from minidl.errors import DtypeError
-from minidl.tape import op
+from minidl.tape import op, tie
 from minidl.testing import GradientError, gradcheck, gradgradcheck
 from minidl.testing.layouts import laid_out
 
@@ -305,6 +307,29 @@ def test_tensors_and_names_of_arguments() -> None:
     assert [c.argument for c in gradcheck(ops.matmul, (X, W), wrt=[-2]).checks] == ["x"]
     found = gradcheck(lambda *xs: ops.cat(xs, 0), (X, X))
     assert [c.argument for c in found.checks] == ["xs[0]", "xs[1]"]
+
+
+@pytest.fixture
+def _known_as_a_device() -> Iterator[None]:
+    _device_packages.add("standin")
+    _module_of.cache_clear()
+    yield
+    _device_packages.remove("standin")
+    _module_of.cache_clear()
+
+
+@pytest.mark.usefixtures("_known_as_a_device")
+def test_tensors_of_a_device_are_checked_there() -> None:
+    """On the stand-in for CuPy; differences are taken on the host."""
+    seen = set()
+
+    def fn(x: Any, y: Any) -> Any:
+        seen.add(type(x.data))
+        return ops.softmax(x * y, -1)
+
+    x, y = tie(standin.asarray(X), None), tie(standin.asarray(Y), None)
+    assert gradcheck(fn, (x, y), order=2).worst < 1e-8
+    assert seen == {standin.ndarray}
 
 
 def test_zero_size_arguments_have_nothing_to_compare() -> None:
