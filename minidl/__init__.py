@@ -10,6 +10,7 @@ from minidl.device import device
 from minidl.dtypes import *
 from minidl.dtypes import bool_ as bool
 from minidl.errors import DeviceError, DtypeError, FormatError, LabelError, ShapeError
+from minidl.fusion import fusion
 from minidl.memory import as_the_environment_says as _settle_memory
 from minidl.memory import keep_freed_memory
 from minidl.ops import *
@@ -37,6 +38,7 @@ __all__ = [
     "data",
     "device",
     "exact_convolution",
+    "fusion",
     "get_num_threads",
     "grad",
     "initial_seed",

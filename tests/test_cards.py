@@ -103,7 +103,8 @@ def test_a_card_says_it_all() -> None:
     text = str(minidl.card("conv2d"))
     assert repr(minidl.card("conv2d")) == text
     assert text.startswith(
-        "conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1)"
+        "conv2d(input, weight, bias=None, stride=1, padding=0, dilation=1, groups=1, "
+        "activation=None, pool=None)"
     )
     assert "those of what it is made of, in the example: conv\n" in text
     # 32 images of 28 x 28, 16 to 32 channels, kernels of 3 x 3

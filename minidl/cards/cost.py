@@ -11,11 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from minidl.ops.spatial import windows
 from minidl.tape import Event, TensorBase
 
 _ELEMENT = "1 for each element of the result"
 _INPUT = "1 for each element of x"
 _CONV = "2 for each element of the result (of g) and of one filter: C / groups times the kernel"
+_CONV_POOL = _CONV.replace("result (of g)", "convolution")
 _RECURRENT = "2 T B (elements of w_ih + elements of w_hh)"
 
 _WINDOWS = "1 for each element of the result and of the window"
@@ -32,12 +34,20 @@ def _recurrent(arrays: list[Any], first: int) -> int:
     return 2 * math.prod(x.shape[:2]) * (w_ih.size + w_hh.size)
 
 
+def _conv_pool(a: list[Any]) -> int:
+    x, w, _, *options = a[:6]
+    places = windows("conv_pool", x.shape[2:], w.shape[2:], *options)
+    return 2 * x.shape[0] * math.prod(places) * w.size
+
+
 _FORMULAS: dict[str, tuple[str, Formula]] = {
     "matmul": ("2 for each element of the result and of the inner axis",
                lambda a, out: 2 * out.size * a[0].shape[-1]),
     "linear": ("2 for each element of the result and of the inner axis",
                lambda a, out: 2 * out.size * a[0].shape[-1]),
     "conv": (_CONV, lambda a, out: 2 * out.size * math.prod(a[1].shape[1:])),
+    "conv_relu": (_CONV, lambda a, out: 2 * out.size * math.prod(a[1].shape[1:])),
+    "conv_pool": (_CONV_POOL, lambda a, out: _conv_pool(a)),
     "conv_input": (_CONV, lambda a, out: 2 * a[0].size * math.prod(a[1].shape[1:])),
     "conv_weight": (_CONV, lambda a, out: 2 * a[0].size * math.prod(out.shape[1:])),
     "rnn": (_RECURRENT, lambda a, out: _recurrent(a, 2)),

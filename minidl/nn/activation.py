@@ -11,6 +11,7 @@ from minidl.nn import init
 from minidl.nn.formula import Formula
 from minidl.nn.module import Module, empty_parameter
 from minidl.ops import _checks
+from minidl.ops._activations import named
 from minidl.tensor import Tensor
 
 __all__ = [
@@ -43,23 +44,13 @@ __all__ = [
     "Threshold",
 ]
 
-# What `activation=` of a layer may name: functions of one tensor that need no further option.
-NAMES = (
-    "celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
-    "logsigmoid", "mish", "relu", "relu6", "selu", "sigmoid", "silu", "softplus", "softshrink",
-    "softsign", "tanh", "tanhshrink",
-)  # fmt: skip
-
 Activation = str | Callable[[Tensor], Tensor] | None
 
 
 def checked(layer: str, activation: Activation) -> Activation:
     """Return the activation of a layer. Raises ValueError unless it is a name, callable or None."""
-    if activation is None or callable(activation) or activation in NAMES:
-        return activation
-    raise ValueError(
-        f"{layer}: activation is {activation!r}; give a function or one of {', '.join(NAMES)}"
-    )
+    named(layer, activation)
+    return activation
 
 
 def activated(activation: Activation, x: Tensor) -> Tensor:

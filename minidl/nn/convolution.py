@@ -124,12 +124,18 @@ class _Conv(_Convolution):
 
     def forward(self, x: Tensor) -> Tensor:
         """x : (N, in_channels, *S) or (in_channels, *S) -> (N, out_channels, *S')."""
+        return self._convolved(x, self.activation)
+
+    def _convolved(self, x: Tensor, activation: Activation, pool: Any = None) -> Tensor:
+        """Convolve x, and what `conv2d` does behind that."""
         padding = self.padding
         if self.padding_mode != "zeros" and padding != "valid":
             x, padding = F.pad(x, self._widths(), mode=self.padding_mode), 0
         convolve = getattr(F, f"conv{self._axes}d")
-        y = convolve(x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups)
-        return activated(self.activation, y)
+        return convolve(
+            x, self.weight, self.bias, self.stride, padding, self.dilation, self.groups,
+            activation, pool,
+        )  # fmt: skip
 
     def _widths(self) -> tuple[int, ...]:
         """The padding as `pad` takes it: (before, after) from the last axis on."""

@@ -1,22 +1,24 @@
 """Convolution, its transpose, and the patches it is made of.
 
-Three operations, each linear in both arguments, are one another's derivatives at any order:
-`conv`, `conv_input` (its adjoint in x) and `conv_weight` (its adjoint in w). What users call,
-`conv2d` and its kin, checks its arguments and runs one of them.
+What users call: it checks its arguments and runs operations of `convolving`.
 
 The arithmetic of sizes: Dumoulin and Visin, "A guide to convolution arithmetic for deep learning",
 2016, arXiv:1603.07285. What is called convolution here does not flip the kernel, as in PyTorch.
 """
 
+import math
 from typing import Any
 
 import minidl_kernels as kernels
 from minidl.errors import ShapeError
 from minidl.ops import _checks
-from minidl.ops.reduction import sum
+from minidl.ops._activations import named
+from minidl.ops.activation import relu
+from minidl.ops.convolving import conv, conv_input, conv_pool, conv_relu
+from minidl.ops.pooling import max_pool
 from minidl.ops.shape import reshape
 from minidl.ops.spatial import over_batch, pairs, windows
-from minidl.tape import composite, op
+from minidl.tape import Kink, composite, op
 
 __all__ = [
     "conv1d",
@@ -29,76 +31,38 @@ __all__ = [
     "unfold",
 ]
 
-# ---- the three operations -----------------------------------------------------------------------
+
+def _kinks(axes: int) -> list[Kink]:
+    """Two pixels, in an image with so many axes, under a filter of one tap: for relu and pool."""
+
+    def image(*numbers: float) -> Any:
+        x: Any = list(numbers)
+        for _ in range(axes - 1):
+            x = [x]
+        return [[x]]
+
+    size = (1,) * (axes - 1) + (2,)
+    at: dict[str, Any] = {"weight": image(1), "bias": [0]}
+    return [
+        Kink(
+            "the convolution is 0, with activation='relu'",
+            "0",
+            at={"input": image(0, 1), **at, "activation": "relu"},
+            gradient={"input": image(0, 1), "weight": image(1), "bias": [1]},
+        ),
+        Kink(
+            "ties in a window, with pool",
+            "the first has it",
+            at={"input": image(7, 7), **at, "pool": (size, size)},
+            gradient={"input": image(1, 0), "weight": image(7), "bias": [1]},
+        ),
+    ]
 
 
-@op(
-    x=lambda g, w, x_shape, stride, padding, dilation, groups: conv_input(
-        g, w, x_shape, stride, padding, dilation, groups
-    ),
-    w=lambda g, x, w_shape, stride, padding, dilation, groups: conv_weight(
-        g, x, w_shape, stride, padding, dilation, groups
-    ),
-    bias=lambda g: sum(g, (0, *range(2, len(g.shape)))),
-    formula="out[n, o, i] = sum over c, k of x[n, c, stride i + dilation k - padding] w[o, c, k]"
-    " + bias[o]",
+@composite(
+    formula="sum over c, k of input[c, stride i + dilation k - padding] weight[o, c, k]",
+    kink=_kinks(1),
 )
-def conv(x: Any, w: Any, bias: Any, stride: Any, padding: Any, dilation: Any, groups: int) -> Any:
-    """The convolution of x with w, for one to three spatial axes; unchecked.
-
-    x : (N, C, *S), w : (O, C / groups, *K), bias : (O,) or None -> (N, O, *windows)
-    stride, dilation : one int for each spatial axis; padding : one pair (before, after)
-    """
-    out = kernels.conv(x, w, stride, padding, dilation, groups)
-    if bias is not None:
-        out += bias.reshape(-1, *[1] * len(stride))
-    return out
-
-
-@op(
-    g=lambda h, w, stride, padding, dilation, groups: conv(
-        h, w, None, stride, padding, dilation, groups
-    ),
-    w=lambda h, g, w_shape, stride, padding, dilation, groups: conv_weight(
-        g, h, w_shape, stride, padding, dilation, groups
-    ),
-    linear_in=("g", "w"),
-    formula="gradient of conv(x, w) in x along g; its own is conv",
-)
-def conv_input(
-    g: Any, w: Any, shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
-) -> Any:
-    """The adjoint of `conv` in x, the transposed convolution; unchecked.
-
-    g : (N, O, *windows), w : (O, C / groups, *K), shape : that of x -> (N, C, *S)
-    """
-    return kernels.conv_input(g, w, shape, stride, padding, dilation, groups)
-
-
-@op(
-    g=lambda h, x, stride, padding, dilation, groups: conv(
-        x, h, None, stride, padding, dilation, groups
-    ),
-    x=lambda h, g, x_shape, stride, padding, dilation, groups: conv_input(
-        g, h, x_shape, stride, padding, dilation, groups
-    ),
-    linear_in=("g", "x"),
-    formula="gradient of conv(x, w) in w along g; its own is conv",
-)
-def conv_weight(
-    g: Any, x: Any, shape: Any, stride: Any, padding: Any, dilation: Any, groups: int
-) -> Any:
-    """The adjoint of `conv` in w; unchecked.
-
-    g : (N, O, *windows), x : (N, C, *S), shape : that of w -> (O, C / groups, *K)
-    """
-    return kernels.conv_weight(g, x, shape, stride, padding, dilation, groups)
-
-
-# ---- what users call ----------------------------------------------------------------------------
-
-
-@composite(formula="sum over c, k of input[c, stride i + dilation k - padding] weight[o, c, k]")
 def conv1d(
     input: Any,
     weight: Any,
@@ -107,15 +71,22 @@ def conv1d(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
+    activation: Any = None,
+    pool: Any = None,
 ) -> Any:
     """The convolution of a sequence: `conv2d` with one spatial axis.
 
     input : (N, C, L) or (C, L), weight : (O, C / groups, K), bias : (O,) -> (N, O, L') or (O, L')
     """
-    return _conv("conv1d", 1, input, weight, bias, stride, padding, dilation, groups)
+    return _conv(
+        "conv1d", 1, input, weight, bias, stride, padding, dilation, groups, activation, pool
+    )
 
 
-@composite(formula="sum over c, k of input[c, stride i + dilation k - padding] weight[o, c, k]")
+@composite(
+    formula="sum over c, k of input[c, stride i + dilation k - padding] weight[o, c, k]",
+    kink=_kinks(2),
+)
 def conv2d(
     input: Any,
     weight: Any,
@@ -124,6 +95,8 @@ def conv2d(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
+    activation: Any = None,
+    pool: Any = None,
 ) -> Any:
     """The convolution of an image with kernels (not flipped), plus a bias for each channel.
 
@@ -133,14 +106,28 @@ def conv2d(
     padding : zeros on both sides; an int, one for each axis, "valid" (none) or "same" (the output
         is as large as the input; stride 1 only; of an odd number of zeros the extra one is last)
     groups : channels in and out are cut into so many groups, each convolved by itself
+    activation : a function of the result, or its name; "relu" is part of the convolution's kernel
+    pool : then the largest of each window, `max_pool2d` without padding: the size of the window, or
+        (size, stride), each an int or one for each axis. Where windows lie side by side, behind
+        relu or no activation, it is part of the operation: nothing larger than its result is kept
+        for the backward pass.
 
-    Returns (N, O, H', W') with H' = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1.
-    Raises ShapeError where the shapes do not fit, DtypeError where the dtypes do not.
+    Returns (N, O, H', W') with H' = floor((H + 2 padding - dilation (KH - 1) - 1) / stride) + 1,
+    or as many windows of the pool as fit that. Raises ShapeError where the shapes do not fit,
+    DtypeError where the dtypes do not, ValueError for an activation that has no such name.
+
+    The same as max_pool2d(relu(conv2d(…)), …), of which `minidl.fusion(False)` makes the plain
+    graph.
     """
-    return _conv("conv2d", 2, input, weight, bias, stride, padding, dilation, groups)
+    return _conv(
+        "conv2d", 2, input, weight, bias, stride, padding, dilation, groups, activation, pool
+    )
 
 
-@composite(formula="sum over c, k of input[c, stride i + dilation k - padding] weight[o, c, k]")
+@composite(
+    formula="sum over c, k of input[c, stride i + dilation k - padding] weight[o, c, k]",
+    kink=_kinks(3),
+)
 def conv3d(
     input: Any,
     weight: Any,
@@ -149,12 +136,16 @@ def conv3d(
     padding: Any = 0,
     dilation: Any = 1,
     groups: int = 1,
+    activation: Any = None,
+    pool: Any = None,
 ) -> Any:
     """The convolution of a volume: `conv2d` with three spatial axes.
 
     input : (N, C, D, H, W) or (C, D, H, W), weight : (O, C / groups, KD, KH, KW), bias : (O,)
     """
-    return _conv("conv3d", 3, input, weight, bias, stride, padding, dilation, groups)
+    return _conv(
+        "conv3d", 3, input, weight, bias, stride, padding, dilation, groups, activation, pool
+    )
 
 
 @composite(formula="the adjoint of conv1d in its input, applied to input, plus bias")
@@ -262,6 +253,8 @@ def _conv(
     padding: Any,
     dilation: Any,
     groups: int,
+    activation: Any,
+    pool: Any,
 ) -> Any:
     _check_arrays(op, count, input, weight, bias, groups)
     stride = _checks.sizes(op, "stride", stride, count, 1)
@@ -280,10 +273,31 @@ def _conv(
             f"which {groups} groups do not divide"
         )
     _check_bias(op, bias, outputs)
-    windows(op, input.shape[-count:], size, stride, around, dilation)
-    return over_batch(
-        op, count, input, lambda x: conv(x, weight, bias, stride, around, dilation, groups)
-    )
+    space = windows(op, input.shape[-count:], size, stride, around, dilation)
+    function = named(op, activation)
+    args = (weight, bias, stride, around, dilation, groups)
+    if pool is None and function is relu:
+        return over_batch(op, count, input, lambda x: conv_relu(x, *args))
+    if pool is None:
+        out = over_batch(op, count, input, lambda x: conv(x, *args))
+        return out if function is None else function(out)
+    size, step = _pool(op, pool, space)
+    if count == 2 and function in (None, relu) and size == step and math.prod(size) < 255:
+        name = None if function is None else "relu"
+        return over_batch(op, count, input, lambda x: conv_pool(x, *args, name, size))
+    out = _conv(op, count, input, weight, bias, stride, padding, dilation, groups, function, None)
+    none, ones = (0,) * count, (1,) * count
+    return over_batch(op, count, out, lambda y: max_pool(y, size, step, none, ones, False, False))
+
+
+def _pool(op: str, pool: Any, space: Any) -> tuple[Any, Any]:
+    """Size and step of the windows of a pool over an output, one int for each axis."""
+    count, parts = len(space), pool if isinstance(pool, (tuple, list)) else (pool, pool)
+    if len(parts) != 2:
+        raise ValueError(f"{op}: pool is {pool!r}, expected a size or (size, stride)")
+    size, step = [_checks.sizes(op, "pool", part, count, 1) for part in parts]
+    windows(f"max_pool{count}d", space, size, step, pairs([0] * count), (1,) * count)
+    return size, step
 
 
 def _conv_transpose(

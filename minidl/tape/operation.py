@@ -9,6 +9,7 @@ from minidl import dtypes
 from minidl.device import array_module, device_of, is_array, laid_out_like, owner
 from minidl.dtypes import float32, float64
 from minidl.errors import DeviceError, DtypeError
+from minidl.fusion import is_on as fused
 from minidl.tape.explaining import BARE, in_the_name_of, is_numpys, named, speaker
 from minidl.tape.kinks import Kink, as_kinks
 from minidl.tape.nodes import Node, Port, TensorBase, clock, mode, rebased, tie
@@ -200,6 +201,8 @@ class Op:
                 args += self.defaults[-missing:]
             else:
                 args, options = self._bind(args, options)
+        if self.definition is not None and not fused():
+            return self.definition(*args, **options)
         values, i = list(args), 0
         tracked: tuple[int, ...] = ()
         kind: Any = None

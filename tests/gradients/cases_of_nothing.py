@@ -147,6 +147,11 @@ EMPTY |= {
     # ---- windows ----
     "conv": [Case(A(0, 2, 5), A(3, 2, 3), None, *CONV,
                   torch=lambda torch, x, w, *_: torch.conv1d(x, w))],
+    "conv_relu": [Case(A(0, 2, 5), A(3, 2, 3), None, *CONV,
+                       torch=lambda torch, x, w, *_: torch.relu(torch.conv1d(x, w)))],
+    "conv_pool": [Case(A(0, 2, 3, 5), A(3, 2, 2, 2), None, (1, 1), ((0, 0), (0, 0)), (1, 1), 1,
+                       "relu", (2, 2), torch=lambda torch, x, w, *_: torch.nn.functional.max_pool2d(
+                           torch.relu(torch.conv2d(x, w)), 2))],
     "conv_input": [Case(A(0, 3, 3), A(3, 2, 3), (0, 2, 5), *CONV,
                         torch=lambda torch, g, w, *_: torch.conv_transpose1d(g, w))],
     "conv_weight": [Case(A(0, 3, 3), A(0, 2, 5), (3, 2, 3), *CONV,

@@ -157,6 +157,8 @@ def conv(axes: int) -> Any:
         padding: Any = 0,
         dilation: Any = 1,
         groups: int = 1,
+        activation: str | None = None,
+        pool: Any = None,
     ) -> Any:
         stride, dilation = many(stride, axes), many(dilation, axes)
         total = [d * (k - 1) for d, k in zip(dilation, weight.shape[2:], strict=True)]
@@ -165,9 +167,22 @@ def conv(axes: int) -> Any:
         else:
             around = tuple((p, p) for p in many(0 if padding == "valid" else padding, axes))
         call = lambda x: convolution.conv(x, weight, stride, around, dilation, groups)  # noqa: E731
-        return in_batch(x, axes, lambda x: with_bias(call(x), bias))
+        y = in_batch(x, axes, lambda x: with_bias(call(x), bias))
+        y = y if activation is None else {"relu": ramp, "tanh": np.tanh}[activation](y)
+        return y if pool is None else max_pool(axes)(y, *(pool if type(pool) is tuple else [pool]))
 
     return run
+
+
+def ramp(y: Any) -> Any:
+    return np.where(y > 0, y, 0)
+
+
+def conv_pool(x: Any, w: Any, bias: Any, *rest: Any) -> Any:
+    *options, activation, size = rest
+    y = with_bias(convolution.conv(x, w, *options), bias)
+    y = ramp(y) if activation == "relu" else y
+    return pooling.max_pool(y, size, size, (0, 0), (1, 1), False)[0]
 
 
 def conv_transpose(axes: int) -> Any:
@@ -452,6 +467,8 @@ DEFINITIONS = {
     "embedding": lambda index, weight, padding_idx=None: np.take(weight, index, 0),
     "rows_added": rows_added,
     "conv": lambda x, w, bias, *rest: with_bias(convolution.conv(x, w, *rest), bias),
+    "conv_relu": lambda x, w, bias, *rest: ramp(with_bias(convolution.conv(x, w, *rest), bias)),
+    "conv_pool": conv_pool,
     "conv_input": convolution.conv_input,
     "conv_weight": convolution.conv_weight,
     "conv1d": conv(1),

@@ -28,10 +28,55 @@ def _same(torch: Any, x: Any, w: Any, padding: str) -> Any:
     return torch.conv2d(torch.nn.functional.pad(x, around), w)
 
 
+def _relu(torch: Any, *args: Any) -> Any:
+    return torch.relu(_conv(torch, *args))
+
+
+def _pool(torch: Any, x: Any, w: Any, bias: Any, *rest: Any) -> Any:
+    *options, activation, size = rest
+    y = _conv(torch, x, w, bias, *options)
+    return torch.nn.functional.max_pool2d(torch.relu(y) if activation else y, size)
+
+
+def _layer(torch: Any, x: Any, w: Any, bias: Any, activation: Any, pool: Any) -> Any:
+    y = getattr(torch, activation)(torch.conv2d(x, w, bias))
+    return torch.nn.functional.max_pool2d(y, *(pool if isinstance(pool, tuple) else (pool,)))
+
+
 CASES = {
     "conv": [
         Case(A(2, 2, 5), A(3, 2, 3), A(3), (2,), ((1, 0),), (1,), 1, torch=_conv),
         Case(A(1, 2, 4, 3), A(2, 1, 2, 2), None, (1, 1), ((0, 1), (1, 0)), (1, 2), 2, torch=_conv),
+    ],
+    "conv_relu": [
+        Case(A(2, 2, 5), A(3, 2, 3), A(3), (2,), ((1, 0),), (1,), 1, torch=_relu),
+        Case(A(1, 2, 4, 3), A(2, 1, 2, 2), None, (1, 1), ((0, 1), (1, 0)), (1, 2), 2, torch=_relu),
+    ],
+    "conv_pool": [
+        Case(
+            A(2, 2, 5, 4),
+            A(3, 2, 2, 2),
+            A(3),
+            (1, 1),
+            ((0, 0), (1, 0)),
+            (1, 1),
+            1,
+            "relu",
+            (2, 2),
+            torch=_pool,
+        ),
+        Case(
+            A(1, 2, 6, 7),
+            A(2, 1, 2, 2),
+            None,
+            (1, 2),
+            ((0, 1), (1, 0)),
+            (1, 2),
+            2,
+            None,
+            (3, 1),
+            torch=_pool,
+        ),
     ],
     "conv_input": [
         Case(A(2, 3, 3), A(3, 2, 3), (2, 2, 6), (2,), ((1, 0),), (1,), 1, torch=_in_x),
@@ -76,6 +121,8 @@ CASES = {
         Case(A(2, 4, 4), A(1, 2, 3, 3), dilation=2, padding=2),  # one image
         Case(A(0, 2, 3, 3), A(1, 2, 2, 2), A(1)),
         Case(A(1, 1, 6, 5), A(1, 1, 1, 2), stride=3),
+        Case(A(1, 2, 7, 6), A(3, 2, 2, 3), A(3), activation="relu", pool=2, torch=_layer),
+        Case(A(1, 2, 6, 6), A(2, 2, 3, 3), A(2), activation="tanh", pool=(2, 1), torch=_layer),
     ],
     "conv3d": [
         Case(A(1, 2, 3, 2, 3), A(2, 2, 2, 2, 2), A(2)),

@@ -80,11 +80,24 @@ def _theirs(torch: Any, name: str, call: dict[str, Any]) -> Any:
     if name in ("rnn", "rnn_relu_cell"):
         x, *rest = [v for v in call.values() if isinstance(v, torch.Tensor)]
         return torch.rnn_relu_cell(x[0] if name == "rnn" else x, *rest)
+
+    def layer(x: Any, w: Any, bias: Any, activation: Any, size: Any) -> Any:
+        axes = x.ndim - 2
+        y = getattr(torch, f"conv{axes}d")(x, w, bias)
+        y = torch.relu(y) if activation else y
+        return getattr(F, f"max_pool{axes}d")(y, size[0] if axes == 1 else size) if size else y
+
+    if name in ("conv1d", "conv2d", "conv3d"):
+        size = call.get("pool", [None])[0]
+        tensors = [call[n] for n in ("input", "weight", "bias")]
+        return layer(*tensors, call.get("activation"), size)
     own = {
         "max_pool": (F.max_pool1d, ["x", "size", "stride"]),
         "adaptive_max_pool": (F.adaptive_max_pool1d, ["x", "output_size"]),
         "bernoulli_nll": (F.binary_cross_entropy, ["x", "target"]),
         "median_of_all": (torch.median, ["x"]),
+        "conv_relu": (lambda *a: torch.relu(torch.conv2d(*a)), ["x", "w", "bias"]),
+        "conv_pool": (layer, ["x", "w", "bias", "activation", "size"]),
     }
     if name in own:
         call_them, names = own[name]

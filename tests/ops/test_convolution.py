@@ -11,6 +11,7 @@ import minidl
 from minidl.device import channels_last, is_channels_last
 from minidl.errors import DtypeError, ShapeError
 from minidl.ops import convolution as ops
+from minidl.ops import convolving
 
 
 def drawn(*shape: int, seed: int = 0, dtype: Any = "float64") -> np.ndarray:
@@ -52,12 +53,12 @@ def test_conv2d_is_its_definition(case: Any) -> None:
 def test_the_three_operations_are_adjoint(case: Any) -> None:
     x, w, _, stride, padding, dilation, groups = case
     rest = (stride,) * 2, ((padding, padding),) * 2, (dilation,) * 2, groups
-    y = ops.conv(x, w, None, *rest)
+    y = convolving.conv(x, w, None, *rest)
     g = drawn(*y.shape, seed=3)
     want = np.vdot(g, y)
     for got in (
-        np.vdot(ops.conv_input(g, w, x.shape, *rest), x),
-        np.vdot(ops.conv_weight(g, x, w.shape, *rest), w),
+        np.vdot(convolving.conv_input(g, w, x.shape, *rest), x),
+        np.vdot(convolving.conv_weight(g, x, w.shape, *rest), w),
     ):
         np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-12)
 

@@ -155,14 +155,23 @@ class _Conv(_Convolution):
         self.kernel = self.add_weight("kernel", shape, self.kernel_initializer)
         self._add_bias()
 
+    def call(self, x: Tensor, mask: Any = None) -> Tensor:
+        """activation(before(x)); relu, which asks for no axis, is part of the convolution."""
+        if self.activation is ops.relu:
+            return self._convolved(x, ops.relu)
+        return self.activation(self._convolved(x, None))
+
     def before(self, x: Tensor, mask: Any = None) -> Tensor:
         """x : (N, *S, in) -> (N, *windows, filters)."""
+        return self._convolved(x, None)
+
+    def _convolved(self, x: Tensor, activation: Any) -> Tensor:
         n = self._axes
         convolve = F.conv1d if n == 1 else F.conv2d
         weight = ops.permute(self.kernel, (n + 1, n, *range(n)))
         out = convolve(
             self._padded(channels_first(x)), weight, self.bias, self.strides, 0,
-            self.dilation_rate, self.groups,
+            self.dilation_rate, self.groups, activation,
         )  # fmt: skip
         return channels_back(out)
 
