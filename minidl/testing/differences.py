@@ -362,7 +362,8 @@ def _examine(probe: Probe, line: Line, coarse: bool) -> Close:
     for k in range(len(windows)):
         finer = slice(k + 1, None)
         blind = limits[finer] >= np.abs(corners[k]) / 2
-        stays = (flagged[finer] | blind | ~conclusive[finer]).all(axis=0)
+        left = np.abs(corners[finer]) >= np.abs(corners[k]) / 8
+        stays = (flagged[finer] | blind | left | ~conclusive[finer]).all(axis=0)
         kink |= flagged[k] & stays
         gone = flagged[k] & ~stays
         tainted[: k + 1] |= gone
@@ -375,11 +376,9 @@ def _examine(probe: Probe, line: Line, coarse: bool) -> Close:
         value, error = _best(np.array([w.sides[side] for w in windows]), errors, tainted)
         sides.append(value)
         side_errors.append(error)
-    value, error = _best(
-        np.array([w.central for w in windows]),
-        np.array([w.central_error for w in windows]),
-        tainted,
-    )
+    beside = np.where(tainted.any(axis=0), np.abs(corners) / 2, 0)  # what reaches in of a kink near
+    errors = np.array([w.central_error for w in windows]) + beside
+    value, error = _best(np.array([w.central for w in windows]), errors, tainted)
     low, high, error = value.copy(), value.copy(), error.copy()
     left_seen, right_seen = np.isfinite(side_errors[0]), np.isfinite(side_errors[1])
     one_sided = ~np.isfinite(error) & (left_seen | right_seen)
@@ -415,9 +414,9 @@ def _examine(probe: Probe, line: Line, coarse: bool) -> Close:
     for side in (0, 1):
         end, begin = fine.slopes[side], base.slopes[side]
         begin = np.where(np.isfinite(begin), begin, windows[exponents.index(4)].slopes[side])
-        late = np.abs(end) > 1.1 * np.abs(windows[-2].slopes[side])  # it grows still
-        grows = late & (np.abs(end) > 1.5 * np.abs(begin)) & (fine.leap[side] > 64 * noise)
-        grows &= ~jumps[side]
+        ladder = np.abs([w.slopes[side] for w in windows[exponents.index(4) :]])
+        grows = ~(ladder[1:] <= 1.1 * ladder[:-1]).any(axis=0)  # all the way; NaN is no objection
+        grows &= (np.abs(end) > 1.5 * np.abs(begin)) & (fine.leap[side] > 64 * noise) & ~jumps[side]
         growing[grows] = np.sign(end[grows])
         steep[side] = grows & (np.abs(end) > 30 * np.abs(begin))
     if steep.any():

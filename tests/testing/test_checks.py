@@ -233,6 +233,14 @@ def test_infinite_slopes_at_the_border_of_a_domain() -> None:
     assert wrong.index == (0,)
 
 
+def test_derivatives_of_saturated_functions() -> None:
+    """Where digits are lost inside: 1 - out is a staircase, and 1 - 1e-96 is 1."""
+    assert gradcheck(ops.sigmoid, (np.array([10.0, 22.1, 29.9, 31.8, -22.0]),), order=2).checks
+    x = np.array([[0.0, 220.0, -3.0], [1.0, 2.0, 300.0]])
+    assert gradcheck(lambda x: ops.softmax(x, -1), (x,), order=2).checks
+    assert gradcheck(lambda x: ops.sum(ops.softmax(x, -1)), (X,)).checks[0].vanishing
+
+
 # ---- many elements ------------------------------------------------------------------------------
 
 

@@ -98,6 +98,19 @@ def test_a_kink_beside_the_point_does_not_count(
     assert close.error[0] <= 1e-6
 
 
+@given(POINTS, SLOPES, SLOPES, st.floats(-14, -7), st.booleans())
+def test_a_kink_too_near_to_be_told_from_the_point_deceives_nobody(
+    x: float, left: float, right: float, distance: float, above: bool
+) -> None:
+    """It counts as a kink, or the bound is as large as the doubt."""
+    assume(abs(left - right) > 0.1)
+    away = abs(x) * 10.0**distance
+    place = x + away if above else x - away
+    close = closely(lambda z: np.where(z > place, right, left) * (z - place) + np.sin(z), x)
+    true, bound = np.cos(x) + (left if above else right), SAFETY * close.error[0]
+    assert close.low[0] - bound <= true <= close.high[0] + bound
+
+
 @given(POINTS, st.floats(0.1, 3), SLOPES, SLOPES)
 def test_a_jump_at_the_point_leaves_the_slopes_of_its_pieces(
     x: float, jump: float, left: float, right: float
@@ -161,6 +174,24 @@ def test_lost_digits_are_seen(x: float, offset: float) -> None:
     digit = np.spacing(offset)
     assert (probe.noise > digit / 20).all()  # 0.87 on average, of a dozen samples
     assert (probe.noise < 20 * digit).all()
+
+
+def test_a_staircase_is_not_taken_for_a_constant() -> None:
+    """1 - 1 / (1 + e**-x) near 30 comes in steps of 1e-16; close by it seems not to change."""
+
+    def fn(x: Any) -> Any:
+        return 1 - 1 / (1 + np.exp(-x))
+
+    for x in (29.9, 30.7, 31.4):
+        close = closely(fn, x)
+        assert abs(close.low[0] + np.exp(-x)) <= SAFETY * close.error[0]
+
+
+def test_an_output_that_does_not_change_may_hide_a_slope_below_its_last_digit() -> None:
+    probe = probe_of(lambda x: 1 + 1e-20 * x, np.array([0.7]))
+    lines = element_lines(probe, 0)
+    assert 1e-20 < first_look(probe, lines, np.ones((1, 1))).error[0, 0] < 1e-12
+    assert 1e-20 < examine(probe, lines[0]).error[0] < 1e-12
 
 
 def test_noise_is_no_more_than_rounding_where_there_is_none_else() -> None:
