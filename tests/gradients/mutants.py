@@ -32,6 +32,9 @@ KERNELS = sorted(
 )
 _ENDINGS = ("_input", "_weight", "_gradient", "fold", "index_add")
 _PYTHONS = {"len", "range", "tuple", "list", "isinstance", "hasattr", "type", "array_module"}
+_COMMUTE = {"max", "min", "swapaxes", "maximum", "minimum"}
+_OF_SPEED = {"chunk", "chunks", "_chunks"}  # the sizes of pieces; any gives the same
+_NO_MATTER = {"strict", "copy"}  # options that change no value: of zip, and of astype
 _MOVES = {"transpose", "swap", "swapaxes", "permute", "flip", "moveaxis", "T", "mT", "_turned"}
 
 
@@ -148,7 +151,7 @@ def _closure(
         name = waiting.pop(0)
         node = functions[name]
         is_op = _decorator(node, "op") or _decorator(node, "composite")
-        if name in found or is_op or "check" in name:
+        if name in found or is_op or "check" in name or name in _OF_SPEED:
             continue
         if not isinstance(_living(module, name), FunctionType):
             continue
@@ -186,6 +189,8 @@ def _places(node: ast.AST) -> Iterator[ast.AST]:
     """The expressions and statements that count; not annotations, strings or error messages."""
     if isinstance(node, (ast.Raise, ast.Assert, ast.JoinedStr, ast.Import, ast.ImportFrom)):
         return
+    if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") in _OF_SPEED:
+        return
     if isinstance(node, ast.AnnAssign):
         yield from _places(node.value) if node.value else ()
         return
@@ -196,7 +201,7 @@ def _places(node: ast.AST) -> Iterator[ast.AST]:
         return
     yield node
     for child in ast.iter_child_nodes(node):
-        if getattr(child, "arg", "") != "strict":  # of zip: it only looks for mistakes
+        if getattr(child, "arg", "") not in _NO_MATTER:
             yield from _places(child)
 
 
@@ -240,7 +245,7 @@ def _of_unary(node: ast.UnaryOp) -> Iterator[tuple[str, ast.AST]]:
 
 def _of_call(node: ast.Call) -> Iterator[tuple[str, ast.AST]]:
     name = getattr(node.func, "id", getattr(node.func, "attr", ""))
-    for i in range(len(node.args) - 1):
+    for i in range(len(node.args) - 1) if name not in _COMMUTE else ():
         first, second = node.args[i : i + 2]
         if not isinstance(first, ast.Starred) and not isinstance(second, ast.Starred):
             args = [*node.args[:i], second, first, *node.args[i + 2 :]]
