@@ -185,3 +185,139 @@ def test_nothing_large_is_kept_behind_a_pool() -> None:
     saved = [v for v in y.node.saved if isinstance(v, np.ndarray)]
     new = [v for v in saved if v is not x.data and v is not w.data]
     assert [(v.dtype, v.shape) for v in new] == [(np.dtype("u1"), y.shape)]
+
+
+# ---- Sequential ----------------------------------------------------------------------------------
+
+
+class MyReLU(nn.ReLU):
+    """A subclass may do anything."""
+
+
+IMAGE = (2, 3, 12, 11)
+NAMES = ("conv", "relu", "tanh", "max_pool", "conv_relu", "conv_pool")
+JOINED: list[tuple[str, Any, list[str]]] = [
+    ("all", lambda: [conv(), nn.ReLU(), nn.MaxPool2d(2)], ["conv_pool"]),
+    ("inside", lambda: [nn.Conv2d(3, 8, 3, activation="relu"), nn.MaxPool2d(2)], ["conv_pool"]),
+    ("function", lambda: [nn.Conv2d(3, 8, 3, activation=F.relu), nn.MaxPool2d(2)], ["conv_pool"]),
+    ("no pool", lambda: [conv(), nn.ReLU()], ["conv_relu"]),
+    ("no relu", lambda: [conv(), nn.MaxPool2d((2, 3))], ["conv_pool"]),
+    ("overlap", lambda: [conv(), nn.ReLU(), nn.MaxPool2d(3, 2)], ["conv_relu", "max_pool"]),
+    ("twice", lambda: [conv(), nn.ReLU(), nn.ReLU()], ["conv_relu", "relu"]),
+    (
+        "two layers",
+        lambda: [conv(padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(8, 4, 3), nn.ReLU()],
+        ["conv_pool", "conv_relu"],
+    ),
+    ("reflect", lambda: [conv(padding=1, padding_mode="reflect"), nn.ReLU()], ["conv_relu"]),
+    ("alone", lambda: [conv()], ["conv"]),
+    ("tanh", lambda: [conv(), nn.Tanh(), nn.MaxPool2d(2)], ["conv", "tanh", "max_pool"]),
+    (
+        "tanh inside",
+        lambda: [nn.Conv2d(3, 8, 3, activation="tanh"), nn.MaxPool2d(2)],
+        ["conv", "tanh", "max_pool"],
+    ),
+    ("subclass", lambda: [conv(), MyReLU()], ["conv", "relu"]),
+    ("padded", lambda: [conv(), nn.MaxPool2d(2, padding=1)], ["conv", "max_pool"]),
+    ("dilated", lambda: [conv(), nn.MaxPool2d(2, dilation=2)], ["conv", "max_pool"]),
+    ("ceil", lambda: [conv(), nn.MaxPool2d(2, ceil_mode=True)], ["conv", "max_pool"]),
+    ("indices", lambda: [conv(), nn.MaxPool2d(2, return_indices=True)], ["conv", "max_pool"]),
+    ("apart", lambda: [conv(), nn.Dropout(0.0), nn.ReLU()], ["conv", "relu"]),
+]
+
+
+def conv(**options: Any) -> Any:
+    return nn.Conv2d(3, 8, 3, **options)
+
+
+def of_a_model(model: Any, x: Any) -> list[Any]:
+    """The outputs, and the gradients of x and of the parameters."""
+    x = minidl.tensor(x).requires_grad_()
+    outputs = flat(model(x))
+    g = drawn(*outputs[0].shape, seed=1)
+    return [*outputs, *minidl.grad(outputs[0], [x, *model.parameters()], g)]
+
+
+@pytest.mark.parametrize(("modules", "names"), [p[1:] for p in JOINED], ids=[p[0] for p in JOINED])
+def test_sequential_joins(modules: Any, names: list[str]) -> None:
+    minidl.manual_seed(0)
+    model, x = nn.Sequential(*modules()), drawn(*IMAGE)
+    assert [n for n in seen(lambda: model(minidl.tensor(x))) if n in NAMES] == names
+    fused = of_a_model(model, x)
+    with minidl.fusion(False):
+        plain = of_a_model(model, x)
+    np.testing.assert_array_equal(fused[0].detach(), plain[0].detach())
+    for a, b in zip(fused, plain, strict=True):
+        scale = np.abs(b.detach().numpy()).max(initial=1)
+        np.testing.assert_allclose(a.detach(), b.detach(), rtol=1e-5, atol=1e-5 * scale)
+    one = minidl.tensor(x[0])  # an image without a batch
+    np.testing.assert_array_equal(flat(model(one))[0].detach(), fused[0].detach()[0])
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+@pytest.mark.parametrize("kind", ["forward_pre", "forward", "full_backward"])
+def test_who_listens_hears_the_module(kind: str, place: int) -> None:
+    minidl.manual_seed(0)
+    model = nn.Sequential(conv(), nn.ReLU(), nn.MaxPool2d(2))
+    x = drawn(*IMAGE)
+    before, heard = of_a_model(model, x), []
+    register = getattr(model[place], f"register_{kind}_hook")
+    handle = register(lambda module, *rest: heard.append(module))
+    after = of_a_model(model, x)
+    assert heard == [model[place]]
+    for a, b in zip(before, after, strict=True):
+        np.testing.assert_allclose(a.detach(), b.detach(), rtol=1e-4, atol=1e-4)
+    handle.remove()
+    assert seen(lambda: model(minidl.tensor(x))) == ["conv_pool"]
+
+
+def test_a_forward_of_its_own_is_called() -> None:
+    model = nn.Sequential(conv(), nn.ReLU())
+    model[1].forward = lambda x: x * 0
+    assert not model(minidl.tensor(drawn(*IMAGE))).detach().numpy().any()
+
+
+def test_what_is_said_of_the_model_stays() -> None:
+    minidl.manual_seed(0)
+    model = nn.Sequential(conv(), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(160, 2))
+    model(minidl.tensor(drawn(*IMAGE)))
+    said = repr(model), list(model.state_dict()), str(nn.summary(model, input_size=IMAGE))
+    with minidl.fusion(False):
+        model(minidl.tensor(drawn(*IMAGE)))
+        assert said == (repr(model), list(model.state_dict()), str(model.summary(input_size=IMAGE)))
+    assert [row.kind for row in nn.summary(model, input_size=IMAGE).rows] == [
+        "Conv2d", "ReLU", "MaxPool2d", "Flatten", "Linear",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("pool", "text"),
+    [
+        (nn.MaxPool2d(20), r"max_pool2d: a kernel that extends over \(20, 20\) does not fit"),
+        (nn.MaxPool2d(0), "max_pool2d: kernel_size is 0, expected at least 1"),
+        (nn.MaxPool2d(2, 1.5), "max_pool2d: stride is 1.5, expected an int"),
+        (nn.MaxPool2d((1, 2, 3)), "max_pool2d: kernel_size"),
+    ],
+    ids=["large", "zero", "half", "three"],
+)
+def test_errors_are_those_of_the_modules(pool: Any, text: str) -> None:
+    model = nn.Sequential(conv(), nn.ReLU(), pool)
+    for on in (True, False):
+        with minidl.fusion(on), pytest.raises(ValueError, match=text):
+            model(minidl.tensor(drawn(*IMAGE)))
+
+
+def test_keras_layers_are_fused() -> None:
+    from minidl import keras
+
+    minidl.manual_seed(0)
+    model = keras.Sequential(
+        [keras.layers.Conv2D(8, 3, activation="relu", input_shape=(12, 11, 3))]
+    )
+    x = minidl.tensor(drawn(2, 12, 11, 3))
+    assert "conv_relu" in seen(lambda: model(x))
+    fused = model(x)
+    with minidl.fusion(False):
+        plain = model(x)
+        assert "conv_relu" not in seen(lambda: model(x))
+    np.testing.assert_array_equal(fused.detach(), plain.detach())

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import groupby
 from typing import Any
 
+from minidl.nn.joining import run
 from minidl.nn.module import Module, Parameter
 
 __all__ = ["ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "Sequential"]
@@ -113,6 +114,9 @@ class Sequential(_Listed):
     modules : modules, or one dict {name: module}; without names they are "0", "1", …
     Indexing gives a module, a slice a Sequential of the same modules.
 
+    A convolution runs with the ReLU and the MaxPool2d behind it as one operation, unless there are
+    hooks on one of them or `minidl.fusion(False)` says otherwise. The result is the same.
+
     Examples
     --------
     >>> from minidl import nn
@@ -133,9 +137,7 @@ class Sequential(_Listed):
 
     def forward(self, x: Any) -> Any:
         """x : whatever the first module takes -> what the last one gives."""
-        for module in self._entries():
-            x = module(x)
-        return x
+        return run(self._entries(), x)
 
     def _part(self, entries: dict[str, Any]) -> Any:
         return type(self)(entries)  # the names stay, as in PyTorch
