@@ -28,6 +28,7 @@ from minidl.race import (
     report,
 )
 from minidl.race.operations import OPERATIONS
+from minidl_kernels import KERNELS
 from minidl_kernels.generic import products
 
 MACHINE = Machine("a processor", 1, 100e9, 20e9)
@@ -37,6 +38,7 @@ SMALL = {
     "lstm": ["--shape", "3,2,4,5"],
     "max_pool": ["--shape", "1,2,7,7", "--size", "3", "--stride", "2", "--padding", "1"],
     "softmax_cross_entropy": ["--shape", "5,7"],
+    "layer_norm": ["--shape", "5,11"],
     "adam": ["--shape", "50"],
     "index_add": ["--shape", "30,3,7"],
     "philox": ["--shape", "41"],
@@ -145,6 +147,7 @@ def test_loops_take_a_small_part_and_say_so(capsys: Any) -> None:
         (["max_pool", "--size", "2", "--padding", "2"], "padding of half a window"),
         (["lstm", "--shape", "3"], "expected T,B,I,H"),
         (["softmax_cross_entropy", "--shape", "3"], "expected N,C"),
+        (["layer_norm", "--shape", "3"], "expected N,D"),
         (["adam", "--shape", "0"], "expected P"),
         (["index_add", "--shape", "0,1,1"], "expected L,D,N"),
         (["philox", "--shape", "1,1"], "expected a number of words"),
@@ -159,6 +162,15 @@ def test_a_place_that_cannot_be_written_to(tmp_path: Path, capsys: Any) -> None:
     place = str(tmp_path / "no" / "found.json")
     assert main(["race", "philox", "--shape", "8", "--rounds", "1", "--json", place]) == 2
     assert "race --json: cannot write" in capsys.readouterr().err
+
+
+def test_every_kernel_has_a_page_and_every_page_stands_in_the_index() -> None:
+    folder = Path(__file__).parents[1] / "docs" / "kernels"
+    pages = {page.name: page.read_text(encoding="utf-8") for page in folder.glob("*.md")}
+    index = pages.pop("README.md")
+    assert not [name for name in pages if f"({name})" not in index]
+    told = "".join(pages.values())
+    assert not [name for name in set(KERNELS.values()) if f"/{name}.py)" not in told]
 
 
 # ---- who is wrong -------------------------------------------------------------------------------
@@ -290,7 +302,14 @@ def test_a_part_is_extrapolated() -> None:
     assert found.seconds == pytest.approx(2.0)
 
 
-def test_a_device_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+SIZES = {
+    "conv2d": (1, 3, 12, 12), "matmul": (7, 300, 9), "lstm": (3, 2, 4, 5), "max_pool": (1, 2, 6, 6),
+    "softmax_cross_entropy": (5, 7), "layer_norm": (5, 11), "adam": (50,), "index_add": (30, 3, 7),
+    "philox": (41,),
+}  # fmt: skip
+
+
+def test_a_device_takes_part_and_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     """The stand-in for CuPy as the device: the race is the one that a GPU would run."""
     sys.path.insert(0, str(Path(__file__).parent))
     try:
@@ -309,6 +328,12 @@ def test_a_device_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
     found.contenders = [c for c in found.contenders if c.name in ("generic", "cuda")]
     assert {t.name: t.here for t in race(found, rounds=2)} == {"generic": True, "cuda": False}
     assert len(waits) > 2
+    for name, function in OPERATIONS.items():
+        passes = importlib.import_module(function.__module__).PASSES
+        for found in function(shape=SIZES[name], passes=passes):
+            found.contenders = [c for c in found.contenders if c.name == "cuda"]
+            assert len(found.contenders) == 1
+            contest.agree(found)
 
 
 # ---- what is shown ------------------------------------------------------------------------------

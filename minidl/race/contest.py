@@ -154,16 +154,16 @@ def _largest(off: Any, allowed: Any) -> tuple[float, tuple[Any, ...]]:
     return float(share[at]), at
 
 
-def agree(race: Race) -> dict[str, Error]:
+def agree(contest: Race) -> dict[str, Error]:
     """Call every contender once; return their errors, or raise Disagreement that names who is off.
 
     All are compared before anything is said, so that one sees who agrees with whom.
     """
     found, off = {}, {}
-    for c in race.contenders:
+    for c in contest.contenders:
         result = c.run()
         c.wait()
-        error = errors(c.problem or race.problem, c.read(result), c.bound, c.scale)
+        error = errors(c.problem or contest.problem, c.read(result), c.bound, c.scale)
         found[c.name] = error
         if not error.share <= 1:
             off[c.name] = (
@@ -172,7 +172,7 @@ def agree(race: Race) -> dict[str, Error]:
     if off:
         fine = [name for name in found if name not in off]
         raise Disagreement(
-            f"race: not all agree on {race.problem.what}, so there is nothing to time:\n"
+            f"race: not all agree on {contest.problem.what}, so there is nothing to time:\n"
             + "\n".join(f"  {name}: {text}" for name, text in off.items())
             + (f"\n  within their bounds: {', '.join(fine)}" if fine else "")
         )
@@ -180,7 +180,7 @@ def agree(race: Race) -> dict[str, Error]:
 
 
 def race(
-    race: Race, rounds: int = 15, seconds: float = 2.0, clock: Callable[[], float] | None = None
+    contest: Race, rounds: int = 15, seconds: float = 2.0, clock: Callable[[], float] | None = None
 ) -> list[Time]:
     """Compare all contenders, then time them: in each round every one has a turn.
 
@@ -191,13 +191,13 @@ def race(
     """
     if rounds < 1:
         raise ValueError(f"race: rounds is {rounds}, expected at least 1")
-    found = agree(race)
+    found = agree(contest)
     clock = clock or time.perf_counter
-    samples: dict[str, list[float]] = {c.name: [] for c in race.contenders}
-    calls = {c.name: 0 for c in race.contenders}
+    samples: dict[str, list[float]] = {c.name: [] for c in contest.contenders}
+    calls = {c.name: 0 for c in contest.contenders}
     for turn in range(rounds):
-        start = turn % len(race.contenders)
-        for c in race.contenders[start:] + race.contenders[:start]:
+        start = turn % len(contest.contenders)
+        for c in contest.contenders[start:] + contest.contenders[:start]:
             taken = samples[c.name]
             if taken and sum(taken) * calls[c.name] > seconds:
                 continue
@@ -211,7 +211,7 @@ def race(
             if taken and taken[-1] < 0.05:
                 _time(c, 1, clock)  # its data and its code are warm, as in a loop over layers
             taken.append(_time(c, calls[c.name], clock))
-    return [_result(race.problem, c, found[c.name], samples[c.name]) for c in race.contenders]
+    return [_result(contest.problem, c, found[c.name], samples[c.name]) for c in contest.contenders]
 
 
 def _time(c: Contender, calls: int, clock: Callable[[], float]) -> float:

@@ -35,7 +35,7 @@ def table(times: Sequence[Time], machine: Machine) -> list[tuple[str, ...]]:
                 _number(t.moved / 1e6),
                 _number(t.intensity),
                 _share(t.rate / machine.roof(t.intensity)) if t.here else "",
-                f"{t.error:.2g}",
+                f"{t.error:.0f}" if t.error >= 10 else f"{t.error:.2g}",
                 _share(t.used) if t.used else "0",
             )
         )

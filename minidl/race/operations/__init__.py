@@ -10,6 +10,7 @@ from minidl.race.contest import Race
 from minidl.race.operations.classification import softmax_cross_entropy
 from minidl.race.operations.convolution import conv2d
 from minidl.race.operations.indexing import index_add
+from minidl.race.operations.normalization import layer_norm
 from minidl.race.operations.pooling import max_pool
 from minidl.race.operations.products import matmul
 from minidl.race.operations.random import philox
@@ -24,6 +25,7 @@ OPERATIONS: dict[str, Callable[..., list[Race]]] = {
     "lstm": lstm,
     "max_pool": max_pool,
     "softmax_cross_entropy": softmax_cross_entropy,
+    "layer_norm": layer_norm,
     "adam": adam,
     "index_add": index_add,
     "philox": philox,

@@ -37,11 +37,15 @@ def lstm(
         whole = make(*shape)
         part = whole if small == sizes else make(*small.values())
         kernel = "lstm" if kind == "forward" else "lstm_gradient"
-        contenders = rooms(kernel, whole, part, WAYS, lambda result: result[:3])
-        if kind == "backward":
-            contenders = [c._replace(read=tuple) for c in contenders]
+        read = _states if kind == "forward" else tuple
+        contenders = rooms(kernel, whole, part, WAYS, read)
         found.append(Race(whole, contenders + _torch(whole, kind, *shape)))
     return found
+
+
+def _states(result: Any) -> Any:
+    """The states that are given out and the last ones, without what the gradient needs."""
+    return result[:3]
 
 
 def _arguments(t: int, b: int, i: int, h: int) -> list[Any]:
