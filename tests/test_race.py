@@ -34,6 +34,7 @@ from minidl_kernels.generic import products
 MACHINE = Machine("a processor", 1, 100e9, 20e9)
 SMALL = {
     "conv2d": ["--shape", "1,4,9,9", "--weight", "4,2,3,3", "--padding", "1", "--groups", "2"],
+    "conv_pool": ["--shape", "1,8,9,9", "--weight", "16,8,3,3", "--padding", "1"],
     "matmul": ["--shape", "7,20,9"],
     "lstm": ["--shape", "3,2,4,5"],
     "max_pool": ["--shape", "1,2,7,7", "--size", "3", "--stride", "2", "--padding", "1"],
@@ -139,6 +140,7 @@ def test_loops_take_a_small_part_and_say_so(capsys: Any) -> None:
         (["conv2d", "--shape", "1,4,8,8", "--stride", "0"], "stride is 0"),
         (["conv2d", "--groups", "2,2"], "--groups is (2, 2), expected one number"),
         (["conv2d", "--pass", "back"], "--pass is 'back', expected forward, input, weight or all"),
+        (["conv_pool", "--shape", "1,4,5,5", "--size", "4"], "do not fit in (3, 3)"),
         (["matmul", "--stride", "2"], "takes no --stride, only --shape"),
         (["matmul", "--shape", "2,0,2"], "each 1 at least"),
         (["matmul", "--rounds", "0"], "--rounds is 0"),
@@ -303,7 +305,8 @@ def test_a_part_is_extrapolated() -> None:
 
 
 SIZES = {
-    "conv2d": (1, 3, 12, 12), "matmul": (7, 300, 9), "lstm": (3, 2, 4, 5), "max_pool": (1, 2, 6, 6),
+    "conv2d": (1, 3, 12, 12), "conv_pool": (1, 3, 12, 12), "matmul": (7, 300, 9),
+    "lstm": (3, 2, 4, 5), "max_pool": (1, 2, 6, 6),
     "softmax_cross_entropy": (5, 7), "layer_norm": (5, 11), "adam": (50,), "index_add": (30, 3, 7),
     "philox": (41,),
 }  # fmt: skip

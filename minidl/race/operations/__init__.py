@@ -9,6 +9,7 @@ from collections.abc import Callable
 from minidl.race.contest import Race
 from minidl.race.operations.classification import softmax_cross_entropy
 from minidl.race.operations.convolution import conv2d
+from minidl.race.operations.epilogue import conv_pool
 from minidl.race.operations.indexing import index_add
 from minidl.race.operations.normalization import layer_norm
 from minidl.race.operations.pooling import max_pool
@@ -21,6 +22,7 @@ __all__ = ["OPERATIONS"]
 
 OPERATIONS: dict[str, Callable[..., list[Race]]] = {
     "conv2d": conv2d,
+    "conv_pool": conv_pool,
     "matmul": matmul,
     "lstm": lstm,
     "max_pool": max_pool,

@@ -13,7 +13,7 @@ from minidl.race.entrants import LOOPS_WAY, cut, magnitude, nbytes, numbers, roo
 from minidl_kernels import plans
 from minidl_kernels.generic import convolution as generic
 
-__all__ = ["conv2d"]
+__all__ = ["Shapes", "checked", "conv2d", "of_tiles", "problem", "smaller"]
 
 PASSES = ("forward", "input", "weight")
 KERNELS = {"forward": "conv", "input": "conv_input", "weight": "conv_weight"}
@@ -46,18 +46,22 @@ class Shapes(NamedTuple):
 
     @property
     def x(self) -> tuple[int, ...]:
+        """Of the image."""
         return self[:4]
 
     @property
     def filters(self) -> tuple[int, ...]:
+        """Of the weights."""
         return self.o, self.c // self.groups, self.kh, self.kw
 
     @property
     def out(self) -> tuple[int, ...]:
+        """Of the result."""
         return self.n, self.o, *generic.output_sizes(self[2:4], self[5:7], *self.options[:3])
 
     @property
     def options(self) -> tuple[Any, ...]:
+        """What kernels take: stride, padding in pairs, dilation, groups."""
         return self.stride, tuple((p, p) for p in self.padding), self.dilation, self.groups
 
     @property
@@ -79,13 +83,14 @@ def conv2d(
 
     weight : C filters of 3 x 3 unless given; stride, padding, dilation : an int, or two
     """
-    sizes = _checked(shape, weight, stride, padding, dilation, groups)
+    sizes = checked(shape, weight, stride, padding, dilation, groups)
     return [_race(sizes, kind) for kind in passes]
 
 
-def _checked(
+def checked(
     shape: Any, weight: Any, stride: Any, padding: Any, dilation: Any, groups: Any
 ) -> Shapes:
+    """The sizes of a convolution. Raises ShapeError that says what does not fit."""
     if len(shape) != 4:
         raise ShapeError(f"race conv2d: shape is {shape}, expected N,C,H,W")
     n, c, h, w = shape
@@ -117,9 +122,9 @@ def _pair(name: str, value: Any, low: int) -> Pair:
 
 
 def _race(sizes: Shapes, kind: str) -> Race:
-    whole = _problem(sizes, kind)
-    small = _small(sizes)
-    part = whole if small == sizes else _problem(small, kind)
+    whole = problem(sizes, kind)
+    small = smaller(sizes)
+    part = whole if small == sizes else problem(small, kind)
     found = rooms(KERNELS[kind], whole, part, [LOOPS_WAY])
     options = (sizes.x, sizes.filters, *sizes.options, np.dtype("float32"))
     chosen, remarks = plans.choose(kind, *options), []
@@ -135,7 +140,7 @@ def _race(sizes: Shapes, kind: str) -> Race:
                 name, HOW.get(name, ""), _forced(force, KERNELS[kind], whole.args),
                 TILES if name == "winograd" else 4,
                 more=_more(name, sizes, kind),
-                scale=(_of_tiles(sizes, kind),) if name == "winograd" else None,
+                scale=(of_tiles(sizes, kind),) if name == "winograd" else None,
             )
         )  # fmt: skip
     remarks.insert(0, f"minidl chooses {chosen.algorithm}: {chosen.reason}")
@@ -157,7 +162,8 @@ def _forced(name: str | None, kernel: str, args: tuple[Any, ...]) -> Callable[[]
     return run
 
 
-def _problem(sizes: Shapes, kind: str) -> Problem:
+def problem(sizes: Shapes, kind: str) -> Problem:
+    """The convolution, or one of its gradients, of numbers that are always the same."""
     n, c, h, w = sizes.x
     image, filters, out = numbers((n, h, w, c), sizes.filters, (n, *sizes.out[2:], sizes.o))
     x, g = np.moveaxis(image, -1, 1), np.moveaxis(out, -1, 1)  # channels-last in memory
@@ -181,7 +187,7 @@ def _problem(sizes: Shapes, kind: str) -> Problem:
     return Problem(what, (first, second, *rest), 2 * sizes.terms, moved, (exact,), (scale,))
 
 
-def _small(sizes: Shapes) -> Shapes:
+def smaller(sizes: Shapes) -> Shapes:
     """The same with fewer images, channels and pixels, for plain loops."""
     taps = tuple(d * (k - 1) + 1 for d, k in zip(sizes.dilation, sizes[5:7], strict=True))
     groups = sizes.groups
@@ -194,7 +200,7 @@ def _small(sizes: Shapes) -> Shapes:
     return resized(**cut(now, least, lambda **k: resized(**k).terms))
 
 
-def _of_tiles(sizes: Shapes, kind: str) -> Any:
+def of_tiles(sizes: Shapes, kind: str) -> Any:
     """The scale of Winograd's errors: all inputs of a tile enter every one of its outputs.
 
     max of |x| over the 6 x 6 inputs of a tile, times the sum of |w|, added up over channels
