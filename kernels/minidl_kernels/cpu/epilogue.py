@@ -1,9 +1,10 @@
 """Bias, activation and max-pool after a convolution, compiled. Defined in `reference.epilogue`.
 
 Bias and relu are done while the convolution writes its results (`direct`, `winograd`). The pool
-reads these once more, eight channels at a time, and keeps a byte for each maximum; backward, the
-same byte says where the gradient goes, and the gradient of the bias is added up on the way. The
-sums run over fixed chunks of rows, so they are the same at any number of threads.
+reads these once more, unless it is part of the convolution (`conv_pool.py`), eight channels at a
+time, and keeps a byte for each maximum; backward, the same byte says where the gradient goes, and
+the gradient of the bias is added up on the way. The sums run over fixed chunks of rows, so they are
+the same at any number of threads.
 
 Channels that do not fill vectors, and other dtypes than float32, are left to array code.
 """
@@ -13,6 +14,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from minidl_kernels import plans
+from minidl_kernels.cpu.conv_pool import OFF, direct_pool
 from minidl_kernels.cpu.convolution import conv
 from minidl_kernels.cpu.launch import floats, launch, octets, record
 from minidl_kernels.cpu.memory import address, contiguous
@@ -29,13 +32,13 @@ from minidl_kernels.cpu.simd import (
 )
 from minidl_kernels.generic import epilogue as generic
 from minidl_kernels.generic.arrays import channels_first, channels_last
+from minidl_kernels.generic.convolution import output_sizes
 
 __all__ = ["conv_pool", "conv_pool_gradient", "relu_gradient", "warm_up"]
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
-OFF = 255
 CHUNKS = 16  # of the sums for the bias
 FEW = 1 << 14  # numbers below which one thread is faster
 
@@ -78,9 +81,17 @@ def conv_pool(
     size: Ints,
 ) -> tuple[Any, Any]:
     """Convolution, bias, activation, maximum: x (N, C, H, W) -> y, place (N, O, P, Q), uint8."""
+    o, space = w.shape[0], output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    out = (x.shape[0], space[0] // size[0], space[1] // size[1], o)
+    choice = plans.choose("forward", x.shape, w.shape, stride, padding, dilation, groups, x.dtype)
+    if choice.algorithm == "direct" and o % LANES == 0 and 0 not in (x.size, *out):
+        y, place = np.empty(out, np.float32), np.empty(out, np.uint8)
+        before = tuple([b for b, _ in padding])
+        options = stride, before, dilation, groups, bias, activation == "relu"
+        if direct_pool(channels_last(x), w, *options, size, y, place):
+            return channels_first(y), channels_first(place)
     full = conv(x, w, stride, padding, dilation, groups, bias, activation)
     n, o, height, width = full.shape
-    out = (n, height // size[0], width // size[1], o)
     if full.dtype != np.float32 or o % LANES or 0 in out:
         return generic.pool(full, size, activation == "relu")
     full = channels_last(full)
