@@ -24,6 +24,7 @@ from minidl.race import (
     Time,
     contest,
     entrants,
+    machine,
     race,
     report,
 )
@@ -376,6 +377,15 @@ def test_one_is_told_what_lies_above_the_roof(capsys: Any) -> None:
 )
 def test_durations(seconds: float, text: str) -> None:
     assert report.duration(seconds) == text
+
+
+def test_one_is_told_that_others_use_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine.os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (2.9, 0, 0), raising=False)
+    assert machine.crowd(2) == ""
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (3.1, 0, 0), raising=False)
+    assert "a load of 3.1 on 4 CPUs" in machine.crowd(2)
+    assert machine.crowd(1) == ""
 
 
 def test_the_roof_is_the_lower_of_both_limits() -> None:

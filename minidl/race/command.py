@@ -128,6 +128,8 @@ def _run(function: Callable[..., Any], options: argparse.Namespace) -> int:
     done = []
     with _threads(options.threads) as threads:
         contests = function(**keywords)
+        if busy := machine.crowd(threads):
+            print(f"race: {busy}", file=sys.stderr)
         limits, clock = machine.measure(threads), machine.clock_of(threads)
         for contest in contests:
             times = race(contest, options.rounds, clock=clock)

@@ -9,6 +9,7 @@ S. Williams, A. Waterman and D. Patterson, "Roofline: an insightful visual perfo
 multicore architectures", 2009.
 """
 
+import os
 import platform
 import time
 from collections.abc import Callable
@@ -17,7 +18,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-__all__ = ["Machine", "clock_of", "measure"]
+__all__ = ["Machine", "clock_of", "crowd", "measure"]
 
 DEPTH = 256  # of the tile: 6 kB of its left side, 16 kB of its right
 REPEATS = 500  # of these in a task: a quarter of a millisecond
@@ -40,6 +41,18 @@ class Machine(NamedTuple):
 def clock_of(threads: int) -> Callable[[], float]:
     """On one thread its own CPU time, which other processes disturb least; else the wall's."""
     return time.thread_time if threads == 1 else time.perf_counter
+
+
+def crowd(threads: int) -> str:
+    """A warning if other programs keep the processor busy, for times on the wall's clock; or ""."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    count = os.cpu_count() or 1
+    if threads == 1 or load < 0.75 * count:
+        return ""
+    return (
+        f"the machine is busy, with a load of {load:.1f} on {count} CPUs: times on {threads} "
+        "threads will be too long; --threads 1 counts CPU time"
+    )
 
 
 def measure(threads: int) -> Machine:
