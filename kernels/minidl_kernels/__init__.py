@@ -43,6 +43,8 @@ KERNELS: dict[str, str] = {
     "gru": "recurrent",
     "gru_gradient": "recurrent",
     "matmul": "products",
+    "linear": "dense",
+    "linear_gradient": "dense",
     "philox": "philox",
     "cross_entropy": "classification",
     "cross_entropy_input": "classification",

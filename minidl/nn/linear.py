@@ -13,6 +13,9 @@ from minidl.tensor import Tensor
 __all__ = ["Bilinear", "Flatten", "Identity", "Linear", "Unflatten"]
 
 
+FUSED = ("relu", "sigmoid", "tanh")  # activations that the product applies to its result at once
+
+
 class Identity(Module):
     """x itself, whatever arguments it is made with."""
 
@@ -72,6 +75,8 @@ class Linear(Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """x : (*, in_features) -> (*, out_features)."""
+        if self.activation in FUSED:
+            return F.linear(x, self.weight, self.bias, self.activation)
         return activated(self.activation, F.linear(x, self.weight, self.bias))
 
     def extra_repr(self) -> str:

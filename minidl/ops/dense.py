@@ -7,11 +7,12 @@ import minidl_kernels as kernels
 from minidl.device import array_module
 from minidl.errors import ShapeError
 from minidl.ops import _checks
+from minidl.ops.activation import relu, sigmoid
 from minidl.ops.arithmetic import where
+from minidl.ops.elementary import tanh
 from minidl.ops.linalg import matmul
-from minidl.ops.reduction import sum
-from minidl.ops.shape import permute, reshape
-from minidl.tape import composite, op
+from minidl.ops.shape import permute, reshape, swap
+from minidl.tape import Kept, Kink, composite, op
 
 __all__ = ["bilinear", "embedding", "linear"]
 
@@ -21,17 +22,52 @@ def _flat(x: Any) -> Any:
     return x if len(x.shape) == 2 else reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
+ACTIVATIONS = {"relu": relu, "sigmoid": sigmoid, "tanh": tanh}  # those that kernels know
+
+
+def _linear_definition(x: Any, weight: Any, bias: Any, activation: str | None) -> Any:
+    out = matmul(_flat(x), swap(weight))
+    if bias is not None:
+        out = out + bias
+    if activation is not None:
+        out = ACTIVATIONS[activation](out)
+    return reshape(out, (*x.shape[:-1], weight.shape[0]))
+
+
+def _linear_gradient(
+    g: Any, wanted: tuple[str, ...], x: Any, weight: Any, activation: str | None, result: Any
+) -> tuple[Any, ...]:
+    of_x, of_weight, of_bias = kernels.linear_gradient(
+        _flat(g), _flat(x), weight, result, activation,
+        "x" in wanted, "weight" in wanted, "bias" in wanted,
+    )  # fmt: skip
+    found = {"x": of_x, "weight": of_weight, "bias": of_bias}
+    if of_x is not None and len(x.shape) != 2:
+        found["x"] = of_x.reshape(x.shape)
+    return tuple([found[name] for name in wanted])
+
+
 @op(
-    x=lambda g, weight: g @ weight,
-    weight=lambda g, x: _flat(g).T @ _flat(x),
-    bias=lambda g: sum(_flat(g), 0),
-    formula="x @ weight.T + bias",
+    joint=_linear_gradient,
+    wrt=("x", "weight", "bias"),
+    definition=_linear_definition,
+    quiet=True,
+    formula="x @ weight.T + bias; or relu, sigmoid or tanh of that",
+    kink=Kink(
+        "relu of 0",
+        "0",
+        at={"x": [[2]], "weight": [[3]], "bias": [-6], "activation": "relu"},
+        gradient={"x": [[0]], "weight": [[0]], "bias": [0]},
+    ),
 )
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
-    """x times the transposed weight, plus bias.
+def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Any:
+    """x times the transposed weight, plus bias, and an activation at once.
 
     x : (*, I), weight : (O, I), bias : (O,) or None -> (*, O)
-    Raises ShapeError if the sizes do not fit, DtypeError if the dtypes differ.
+    activation : "relu", "sigmoid", "tanh" or None: f(x @ weight.T + bias) without a pass of its own
+
+    float32 on the CPU: our own kernels, the same bits at any number of threads. Raises ShapeError
+    if the sizes do not fit, DtypeError if the dtypes differ, ValueError for another activation.
     """
     _checks.rank("linear", "weight", weight, 2, meaning="(out, in)")
     _checks.same_dtype("linear", x=x, weight=weight, bias=bias)
@@ -43,10 +79,14 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
         )
     if bias is not None and bias.shape != (outs,):
         raise ShapeError(f"linear: bias has shape {bias.shape}, expected ({outs},), as weight has")
-    out = _flat(x) @ weight.T
-    if bias is not None:
-        out += bias
-    return out.reshape(*x.shape[:-1], outs)
+    if activation is not None and activation not in ACTIVATIONS:
+        raise ValueError(
+            f"linear: activation is {activation!r}, expected one of {sorted(ACTIVATIONS)} or None; "
+            "apply another one to the result"
+        )
+    out = kernels.linear(_flat(x), weight, bias, activation)
+    result = None if activation is None else out
+    return out if x.ndim == 2 else out.reshape(*x.shape[:-1], outs), Kept(result=result)
 
 
 @composite(formula="out[o] = input1 @ weight[o] @ input2 + bias[o]")

@@ -17,10 +17,11 @@ from minidl.tape.operation import alias, sum_to, to_dtype
 def _check_unchanged(node: Node) -> None:
     """Refuse saved values that were changed in place after they were saved."""
     for (what, which), value in zip(node.recipe.keep, node.saved, strict=False):
-        if what in ("value", "out", "values"):
+        if what in ("value", "out", "values", "kept"):  # kept: it may be an output's memory
             for v in value if type(value) is tuple else (value,):
                 if is_array(v) and changed_since(v, node.order):
-                    name = "its output" if what == "out" else node.op.name_of(which)
+                    ours = what in ("out", "kept")
+                    name = "its output" if ours else node.op.name_of(which)
                     raise RuntimeError(
                         f"{node.op.name}: {name}, which its derivative needs, was changed in "
                         "place after it was used; change a .clone() instead"

@@ -11,9 +11,14 @@ from minidl_kernels.reference import convolution, indexing, philox, pooling, rec
 # ---- products -----------------------------------------------------------------------------------
 
 
-def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None) -> Any:
     out = np.einsum("...i,oi->...o", x, weight)
-    return out if bias is None else out + bias
+    out = out if bias is None else out + bias
+    if activation == "relu":
+        return np.where(out <= 0, 0, out)
+    if activation == "sigmoid":
+        return 1 / (1 + np.exp(-out))
+    return out if activation is None else np.tanh(out)
 
 
 def bilinear(x: Any, y: Any, weight: Any, bias: Any = None) -> Any:

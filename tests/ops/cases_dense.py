@@ -15,6 +15,12 @@ def rows_added(torch: Any, g: Any, index: Any, rows: Any) -> Any:
 # Masks are drawn anew at each call, so these look at what is not random; `drop` has its own place.
 WITHOUT_CHANCE = [Case(1.0), Case(0.0), Case(0.5, False)]
 
+
+def linear(torch: Any, x: Any, weight: Any, bias: Any = None, activation: Any = None) -> Any:
+    out = torch.nn.functional.linear(x, weight, bias)
+    return out if activation is None else getattr(torch, activation)(out)
+
+
 CASES = {
     "linear": [
         Case(A(4, 3), A(2, 3), A(2)),
@@ -22,6 +28,11 @@ CASES = {
         Case(A(2, 2, 3), A(4, 3), A(4)),
         Case(A(2, 0, 3), A(2, 3), A(2)),
         Case(A(2, 0), A(3, 0), A(3)),
+        *[
+            Case(A(4, 3), A(2, 3), bias, f, torch=linear)
+            for f, bias in (("relu", A(2)), ("sigmoid", A(2)), ("tanh", None))
+        ],
+        Case(A(2, 2, 3), A(4, 3), A(4), "tanh", torch=linear),
     ],
     "bilinear": [
         Case(A(2, 3), A(2, 4), A(5, 3, 4), A(5)),

@@ -91,6 +91,8 @@ def _theirs(torch: Any, name: str, call: dict[str, Any]) -> Any:
         size = call.get("pool", [None])[0]
         tensors = [call[n] for n in ("input", "weight", "bias")]
         return layer(*tensors, call.get("activation"), size)
+    if name == "linear":
+        return torch.relu(F.linear(*[v for v in call.values() if isinstance(v, torch.Tensor)]))
     own = {
         "max_pool": (F.max_pool1d, ["x", "size", "stride"]),
         "adaptive_max_pool": (F.adaptive_max_pool1d, ["x", "output_size"]),

@@ -31,6 +31,36 @@ def test_linear_on_more_axes_is_linear_on_rows() -> None:
     np.testing.assert_array_equal(ops.linear(x, w, b).data.reshape(6, 5), rows.data)
 
 
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_linear_with_an_activation_is_both_after_each_other(activation: str, dtype: str) -> None:
+    rng = np.random.default_rng(0)
+    found = []
+    for f in (activation, None):
+        x, w, b = (
+            minidl.tensor(rng.normal(size=size).astype(dtype), requires_grad=True)
+            for size in ((3, 20, 40), (30, 40), (30,))
+        )
+        y = ops.linear(x, w, b, f)
+        y = y if f else getattr(ops, activation)(y)
+        found.append([y, *minidl.grad(y, [x, w, b], np.ones(y.shape, dtype))])
+        rng = np.random.default_rng(0)
+    tolerance = 1e-5 if dtype == "float32" else 1e-13
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a.data, b.data, rtol=tolerance, atol=tolerance)
+
+
+def test_the_result_of_linear_is_needed_for_an_activation_alone() -> None:
+    x, w = tracked(4, 3), tracked(2, 3)
+    y = ops.linear(x, w)
+    y.data[...] = 0
+    ops.sum(y).backward()
+    y = ops.linear(x, w, None, "tanh")
+    y += 1
+    with pytest.raises(RuntimeError, match="linear: its output, which its derivative needs"):
+        ops.sum(y).backward()
+
+
 @pytest.mark.parametrize("padding_idx", [1, -2])
 def test_the_padding_row_is_looked_up_but_gets_no_gradient(padding_idx: Any) -> None:
     table = tracked(3, 2)
@@ -206,6 +236,8 @@ REFUSED = [
     (ShapeError, "linear: weight has shape", lambda t: ops.linear(t(X), t(W[0]))),
     (DtypeError, "x is float64, weight is float32", lambda t: ops.linear(
         t(X), t(W.astype("float32")))),
+    (ValueError, r"linear: activation is 'gelu', expected one of \['relu', 'sigmoid', 'tanh'\]",
+     lambda t: ops.linear(t(X), t(W), None, "gelu")),
     (ShapeError, "bilinear: input1 has shape", lambda t: ops.bilinear(
         t(X), t(X), t(np.ones((2, 3, 4))))),
     (ShapeError, "bilinear: bias has shape", lambda t: ops.bilinear(
