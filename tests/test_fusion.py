@@ -254,6 +254,36 @@ def test_sequential_joins(modules: Any, names: list[str]) -> None:
     np.testing.assert_array_equal(flat(model(one))[0].detach(), fused[0].detach()[0])
 
 
+DENSE: list[tuple[str, Any, list[str]]] = [
+    ("relu", lambda: [nn.Linear(9, 20), nn.ReLU(), nn.Linear(20, 3)], ["linear", "linear"]),
+    ("tanh", lambda: [nn.Linear(9, 20, bias=False), nn.Tanh()], ["linear"]),
+    ("sigmoid", lambda: [nn.Linear(9, 20), nn.Sigmoid(), nn.ReLU()], ["linear", "relu"]),
+    ("inside", lambda: [nn.Linear(9, 20, activation="relu"), nn.Tanh()], ["linear", "tanh"]),
+    ("another", lambda: [nn.Linear(9, 20), nn.ELU()], ["linear", "elu"]),
+    ("subclass", lambda: [nn.Linear(9, 20), MyReLU()], ["linear", "relu"]),
+    ("alone", lambda: [nn.Linear(9, 20)], ["linear"]),
+]
+
+
+@pytest.mark.parametrize(("modules", "names"), [p[1:] for p in DENSE], ids=[p[0] for p in DENSE])
+def test_sequential_joins_dense_layers(modules: Any, names: list[str]) -> None:
+    minidl.manual_seed(0)
+    model, x = nn.Sequential(*modules()), drawn(12, 9)
+    assert seen(lambda: model(minidl.tensor(x))) == names
+    fused = of_a_model(model, x)
+    with minidl.fusion(False):
+        assert "linear" not in seen(lambda: model(minidl.tensor(x)))
+        plain = of_a_model(model, x)
+    for a, b in zip(fused, plain, strict=True):
+        np.testing.assert_allclose(a.detach(), b.detach(), rtol=1e-5, atol=1e-5)
+    for module in model:
+        heard: list[Any] = []
+        handle = module.register_forward_hook(lambda module, *rest: heard.append(module))  # noqa: B023
+        model(minidl.tensor(x))
+        handle.remove()
+        assert heard == [module]
+
+
 @pytest.mark.parametrize("place", [0, 1, 2])
 @pytest.mark.parametrize("kind", ["forward_pre", "forward", "full_backward"])
 def test_who_listens_hears_the_module(kind: str, place: int) -> None:

@@ -1,6 +1,7 @@
-"""Which modules of a `Sequential` run as one operation: a convolution with what stands behind it.
+"""Which modules of a `Sequential` run as one operation: a layer with what stands behind it.
 
     Conv2d, ReLU, MaxPool2d   ->   F.conv2d(…, activation="relu", pool=(size, stride))
+    Linear, Tanh              ->   F.linear(…, activation="tanh")
 
 Joined is what gives the same result: modules of minidl itself, not of a subclass, on which nobody
 listens. The modules stay as they are; only the call goes past those that are behind.
@@ -11,14 +12,16 @@ from typing import Any
 
 from minidl.fusion import is_on
 from minidl.nn import functional as F
-from minidl.nn.activation import ReLU
+from minidl.nn.activation import ReLU, Sigmoid, Tanh
 from minidl.nn.convolution import Conv1d, Conv2d, Conv3d
+from minidl.nn.linear import Linear
 from minidl.nn.module import Module
 from minidl.nn.pooling import MaxPool2d
 
 __all__ = ["run"]
 
 _CONVOLUTIONS: frozenset[type] = frozenset({Conv1d, Conv2d, Conv3d})
+_OF_LINEAR: dict[type, str] = {ReLU: "relu", Sigmoid: "sigmoid", Tanh: "tanh"}
 
 
 def run(modules: Sequence[Module], x: Any) -> Any:
@@ -35,6 +38,8 @@ def run(modules: Sequence[Module], x: Any) -> Any:
                 pool = _pool(modules, i)
                 i += pool is not None
             x = module._convolved(x, activation, pool)
+        elif type(module) is Linear and is_on() and (activation := _behind_linear(modules, i)):
+            x, i = F.linear(x, module.weight, module.bias, activation), i + 1
         else:
             x = module(x)
     return x
@@ -42,6 +47,15 @@ def run(modules: Sequence[Module], x: Any) -> Any:
 
 def _follows(modules: Sequence[Module], i: int, kind: type) -> bool:
     return i < len(modules) and type(modules[i]) is kind and _is_plain(modules[i])
+
+
+def _behind_linear(modules: Sequence[Module], i: int) -> str | None:
+    """The activation that comes next, if the product before it takes it along."""
+    layer: Any = modules[i - 1]
+    if i == len(modules) or layer.activation is not None:
+        return None
+    both = _is_plain(layer) and _is_plain(modules[i])
+    return _OF_LINEAR.get(type(modules[i])) if both else None
 
 
 def _pool(modules: Sequence[Module], i: int) -> Any:
