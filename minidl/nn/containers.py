@@ -114,8 +114,9 @@ class Sequential(_Listed):
     modules : modules, or one dict {name: module}; without names they are "0", "1", …
     Indexing gives a module, a slice a Sequential of the same modules.
 
-    A convolution runs with the ReLU and the MaxPool2d behind it as one operation, unless there are
-    hooks on one of them or `minidl.fusion(False)` says otherwise. The result is the same.
+    A convolution runs with the ReLU and the MaxPool2d behind it as one operation, Linear with ReLU,
+    Sigmoid or Tanh, unless there are hooks on one of them or `minidl.fusion(False)` says otherwise.
+    The result is the same.
 
     Examples
     --------

@@ -25,7 +25,26 @@ def _flat(x: Any) -> Any:
 ACTIVATIONS = {"relu": relu, "sigmoid": sigmoid, "tanh": tanh}  # those that kernels know
 
 
+def _check_linear(x: Any, weight: Any, bias: Any, activation: str | None) -> None:
+    _checks.rank("linear", "weight", weight, 2, meaning="(out, in)")
+    _checks.same_dtype("linear", x=x, weight=weight, bias=bias)
+    outs, ins = weight.shape
+    if x.ndim == 0 or x.shape[-1] != ins:
+        raise ShapeError(
+            f"linear: x has shape {x.shape}, weight {weight.shape}; expected the last axis of x to "
+            f"be {ins}, the weight's second"
+        )
+    if bias is not None and bias.shape != (outs,):
+        raise ShapeError(f"linear: bias has shape {bias.shape}, expected ({outs},), as weight has")
+    if activation is not None and activation not in ACTIVATIONS:
+        raise ValueError(
+            f"linear: activation is {activation!r}, expected one of {sorted(ACTIVATIONS)} or None; "
+            "apply another one to the result"
+        )
+
+
 def _linear_definition(x: Any, weight: Any, bias: Any, activation: str | None) -> Any:
+    _check_linear(x, weight, bias, activation)
     out = matmul(_flat(x), swap(weight))
     if bias is not None:
         out = out + bias
@@ -69,24 +88,10 @@ def linear(x: Any, weight: Any, bias: Any = None, activation: str | None = None)
     float32 on the CPU: our own kernels, the same bits at any number of threads. Raises ShapeError
     if the sizes do not fit, DtypeError if the dtypes differ, ValueError for another activation.
     """
-    _checks.rank("linear", "weight", weight, 2, meaning="(out, in)")
-    _checks.same_dtype("linear", x=x, weight=weight, bias=bias)
-    outs, ins = weight.shape
-    if x.ndim == 0 or x.shape[-1] != ins:
-        raise ShapeError(
-            f"linear: x has shape {x.shape}, weight {weight.shape}; expected the last axis of x to "
-            f"be {ins}, the weight's second"
-        )
-    if bias is not None and bias.shape != (outs,):
-        raise ShapeError(f"linear: bias has shape {bias.shape}, expected ({outs},), as weight has")
-    if activation is not None and activation not in ACTIVATIONS:
-        raise ValueError(
-            f"linear: activation is {activation!r}, expected one of {sorted(ACTIVATIONS)} or None; "
-            "apply another one to the result"
-        )
+    _check_linear(x, weight, bias, activation)
     out = kernels.linear(_flat(x), weight, bias, activation)
     result = None if activation is None else out
-    return out if x.ndim == 2 else out.reshape(*x.shape[:-1], outs), Kept(result=result)
+    return out if x.ndim == 2 else out.reshape(*x.shape[:-1], len(weight)), Kept(result=result)
 
 
 @composite(formula="out[o] = input1 @ weight[o] @ input2 + bias[o]")
