@@ -21,6 +21,7 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if "CI" in os.en
 
 # Programs that need what the tests do not: CuPy.
 collect_ignore = ["standin/record.py"]
+collect_ignore_glob = ["benchmarks/*.py"]  # each is run by itself, beside what it imports
 
 
 def gpu_here() -> bool:
