@@ -17,6 +17,7 @@ the right sides lie row by row as the tile reads them. They are packed where the
 Each sum runs in the order of its index, whatever the number of threads.
 """
 
+import functools
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -125,21 +126,17 @@ def linear(x: Any, w: Any, bias: Any, activation: str | None) -> Any:
     (x, xm), (w, wn, wk) = _rows_of(x), _matrix(w)
     bias = None if bias is None else contiguous(bias)
     y = np.empty((m, n), np.float32)
-    serial = m * n * k < SMALL
-    workers = 1 if serial else threads.count
     few = m <= FEW and wk == 1
-    rows = m if few else _pieces(m, ROWS, TILE_COLUMNS, workers)
-    down = -(-m // rows)
-    columns = _pieces(n, COLUMNS, LANES * 3, -(-workers // down))
+    workers, rows, columns, blocks = _cut(m, n, k, few, threads.count)
     layer = _Layer(
         m, n, k, address(x), xm, address(w), wn, wk, address(y), ACTIVATIONS[activation], workers,
-        down * -(-n // columns), columns, rows, bias=0 if bias is None else address(bias),
+        blocks, columns, rows, bias=0 if bias is None else address(bias),
     )  # fmt: skip
     if few:
-        launch(_few_rows, workers, layer, 0, serial)
+        launch(_few_rows, workers, layer, 0, workers == 1)
     else:
         room = rows * (DEPTH + columns) + LANES * LANES
-        launch(_forward, workers, layer, room, serial)
+        launch(_forward, workers, layer, room, workers == 1)
     return y
 
 
@@ -167,14 +164,9 @@ def linear_gradient(
         sn = -(-n // 16) * 16 + 16  # rows that do not begin at the same place in a cache
         s = np.empty((m, sn), np.float32)
     out = g if activation is None else contiguous(out)
-    serial = m * n * k < SMALL
-    workers = 1 if serial else threads.count
-    rows, columns = _pieces(m, BLOCK_ROWS, 6), _pieces(k, BLOCK_COLUMNS, TILE_COLUMNS, workers)
-    down, across = (k, n) if turned else (n, k)
-    w_rows = _pieces(down, BLOCK_ROWS, 6)
-    w_columns = _pieces(across, BLOCK_COLUMNS, TILE_COLUMNS, workers)
-    inputs = -(-m // rows) * -(-k // columns) if of_x else 0
-    blocks = inputs + (-(-down // w_rows) * -(-across // w_columns) if of_w else 0)
+    workers, blocks, columns, rows, w_rows, w_columns, inputs = _cut_gradient(
+        m, n, k, turned, of_x, of_w, threads.count
+    )
     layer = _Layer(
         m, n, k, address(x), xm, address(w), wn, wk, address(out), ACTIVATIONS[activation], workers,
         blocks, columns, rows, w_rows, w_columns, inputs, 0, address(g), gn, address(s), sn,
@@ -182,8 +174,34 @@ def linear_gradient(
     )  # fmt: skip
     if workers > 1 and (s is not g or of_bias):
         launch(_scale, -(-n // COLUMNS), layer, 0, m * n < threads.SMALL)
-    launch(_gradient, workers, layer, DEPTH * (BLOCK_COLUMNS + TILE_COLUMNS + STEP), serial)
+    room = DEPTH * (BLOCK_COLUMNS + TILE_COLUMNS + STEP)
+    launch(_gradient, workers, layer, room, workers == 1)
     return gx, gw.T if turned and of_w else gw, gbias
+
+
+@functools.lru_cache(512)
+def _cut(m: int, n: int, k: int, few: bool, count: int) -> tuple[int, ...]:
+    """How many threads make y, the rows and columns of their blocks, and how many blocks."""
+    workers = 1 if m * n * k < SMALL else count
+    rows = m if few else _pieces(m, ROWS, TILE_COLUMNS, workers)
+    down = -(-m // rows)
+    columns = _pieces(n, COLUMNS, LANES * 3, -(-workers // down))
+    return workers, rows, columns, down * -(-n // columns)
+
+
+@functools.lru_cache(512)
+def _cut_gradient(
+    m: int, n: int, k: int, turned: bool, of_x: bool, of_w: bool, count: int
+) -> tuple[int, ...]:
+    """How many threads make the gradients, and what `_Layer` says of the blocks."""
+    workers = 1 if m * n * k < SMALL else count
+    rows, columns = _pieces(m, BLOCK_ROWS, 6), _pieces(k, BLOCK_COLUMNS, TILE_COLUMNS, workers)
+    down, across = (k, n) if turned else (n, k)
+    w_rows = _pieces(down, BLOCK_ROWS, 6)
+    w_columns = _pieces(across, BLOCK_COLUMNS, TILE_COLUMNS, workers)
+    inputs = -(-m // rows) * -(-k // columns) if of_x else 0
+    blocks = inputs + (-(-down // w_rows) * -(-across // w_columns) if of_w else 0)
+    return workers, blocks, columns, rows, w_rows, w_columns, inputs
 
 
 # ---- forward ------------------------------------------------------------------------------------
