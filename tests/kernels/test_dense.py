@@ -14,8 +14,8 @@ from minidl_kernels.reference import dense as reference
 
 EPSILON = np.finfo(np.float32).eps
 ACTIVATIONS = st.sampled_from([None, "relu", "sigmoid", "tanh"])
-# Around the borders of vectors (8), tiles (6 x 16), blocks (24, 96, 128) and pieces (64, 256).
-SIZES = st.sampled_from([1, 2, 3, 5, 6, 7, 8, 9, 15, 16, 17, 23, 25, 33, 65, 97, 130, 258])
+# Around the borders of vectors (8), tiles (6 x 16), blocks (24, 64, 128, 192) and pieces (64, 256).
+SIZES = st.sampled_from([1, 2, 3, 5, 6, 7, 8, 9, 15, 16, 17, 23, 25, 33, 65, 97, 130, 194, 258])
 LAYOUTS = st.sampled_from(["C", "F", "rows", "gaps", "backwards", "odd"])
 
 

@@ -50,8 +50,8 @@ ACTIVATIONS = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
 DEPTH = 256  # of a sum at a time: a panel of 256 x 16 stays in the first cache
 FEW = 7  # rows of x that are not worth packing
 ROWS, COLUMNS = 64, 256  # of y that a task makes at most: its sums and its x fit in L2
-BLOCK_ROWS, BLOCK_COLUMNS = 96, 128  # of a gradient
-STEP = 104  # between rows of a copy: more than BLOCK_ROWS, and no power of two
+BLOCK_ROWS, BLOCK_COLUMNS = 192, 128  # of a gradient
+STEP = 200  # between rows of a copy: more than BLOCK_ROWS, and no power of two
 LONG = 64  # terms of a sum over rows of g, from which on a block of them is copied
 SMALL = 1 << 17  # multiplications below which one thread is faster than the start of two
 
