@@ -29,10 +29,10 @@ from typing import Any
 HERE = Path(__file__).parent
 SECONDS = 120  # of a processor: a mutant that takes longer has made a loop endless
 MOST = 40  # cases for each function, those that take least time
-sys.path[:0] = [str(HERE / name) for name in ("ops", "gradients")]
+sys.path[:0] = [str(HERE), *[str(HERE / name) for name in ("ops", "gradients")]]
 if __name__ == "__main__":
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    sys.path[:0] = [str(p) for p in (HERE.parent, HERE.parent / "kernels", HERE)]
+    sys.path[:0] = [str(p) for p in (HERE.parent, HERE.parent / "kernels")]
 
 import proof  # noqa: E402  (after the paths are set)
 from equivalent import EQUIVALENT  # noqa: E402
@@ -72,6 +72,7 @@ def _run_by(name: str, case: Any) -> set[CodeType]:
     try:
         proof.gradients(subject, subject.points)  # fused ops run their definition for a graph only
         evaluate(proof.function(name), Ours.leaf, Ours, case, args, options)
+        proof.on_a_device(name, case)
     finally:
         sys.setprofile(None)
     return codes

@@ -84,10 +84,13 @@ def _run(
     if lengths is not None:
         lengths = array_module(x.data if isinstance(x, TensorBase) else x).asarray(lengths)
     for t in range(len(inputs))[:: -1 if reverse else 1]:
-        now = step(inputs[t], states)
-        outs[t] = now[0]
+        given = inputs[t]
         if lengths is not None:
             awake = (t < lengths).reshape(-1, 1)
+            given = where(awake, given, 0)  # beyond an end it may be NaN, and 0 * NaN is not 0
+        now = step(given, states)
+        outs[t] = now[0]
+        if lengths is not None:
             outs[t] = where(awake, now[0], 0)
             now = tuple([where(awake, a, b) for a, b in zip(now, states, strict=True)])
         states = now

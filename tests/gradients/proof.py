@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import standin
 from cases import Case, all_cases, arrays_of, with_arrays
 from cases_of_nothing import EMPTY
 from kinks import KINKS
@@ -25,6 +26,8 @@ from oracle import (
 
 import minidl
 from minidl import ops
+from minidl.device import _device_packages, _module_of
+from minidl.tape import tie
 from minidl.testing import gradcheck
 
 LAYOUTS = ("C", "F", "strided", "reversed", "offset", "channels_last")
@@ -222,6 +225,24 @@ def both_readings(name: str, case: Case, seed: int = 5) -> None:
             close(plain.data, other.data, 1e-11, name)
 
 
+def each_output_alone(name: str, case: Case, seed: int = 8) -> None:
+    """Of several outputs each may be used alone: their gradients add up to the whole."""
+    subject = Subject(name, case, seed)
+    leaves = [minidl.tensor(p, requires_grad=True) for p in subject.points]
+    ys = [y for y in subject.floats(*leaves) if y.requires_grad]
+    if len(ys) < 2 or not leaves or case.order < 1:
+        return
+    weights = [np.asarray(cotangent(y.shape, i)) for i, y in enumerate(ys)]
+    how: dict[str, Any] = {"allow_unused": True, "retain_graph": True}
+    whole = minidl.grad(ys, leaves, weights, **how)
+    parts = [minidl.grad(y, leaves, w, **how) for y, w in zip(ys, weights, strict=True)]
+    for of_whole, of_parts in zip(whole, zip(*parts, strict=True), strict=True):
+        found = [g.data for g in of_parts if g is not None]
+        assert (of_whole is None) == (not found), name
+        if of_whole is not None:
+            close(np.asarray(sum(found)), of_whole.data, 1e-11, name)
+
+
 # ---- float32 ------------------------------------------------------------------------------------
 
 EPS = float(np.finfo("float32").eps)
@@ -305,6 +326,39 @@ def kinks(name: str, case: Case) -> None:
                 np.testing.assert_allclose(got, wanted, 1e-8, 1e-11, err_msg=f"{name}: a kink")
 
 
+class OnDevice(Ours):
+    """minidl on the stand-in for a device, as `evaluate` wants an engine."""
+
+    @staticmethod
+    def numpy(x: Any) -> np.ndarray:
+        """What comes back from the device; nothing may have left it by itself."""
+        assert type(x.data) is standin.ndarray
+        return standin.asnumpy(x.data)
+
+    @staticmethod
+    def leaf(array: np.ndarray, requires_grad: bool) -> Any:
+        """A tensor on the device."""
+        return tie(standin.array(array), None).requires_grad_(requires_grad)
+
+
+def on_a_device(name: str, case: Case) -> None:
+    """On the stand-in for CuPy values and derivatives are NumPy's: kernels differ by device."""
+    if name == "to_place":
+        return
+    args, options = case.realised(11)
+    here = evaluate(function(name), Ours.leaf, Ours, case, args, options)
+    _device_packages.add("standin")
+    _module_of.cache_clear()
+    try:
+        there = evaluate(function(name), OnDevice.leaf, OnDevice, case, args, options)
+    finally:
+        _device_packages.remove("standin")
+        _module_of.cache_clear()
+    assert here.keys() == there.keys()
+    for key, want in here.items():
+        np.testing.assert_allclose(there[key], want, 1e-11, 1e-12, err_msg=f"{name}: {key}")
+
+
 @functools.cache
 def _said_of_nothing() -> Any:
     return recorded(RECORD_OF_NOTHING)
@@ -322,5 +376,6 @@ def of_nothing(name: str, case: Case) -> None:
 
 
 PIECES: tuple[Callable[[str, Case], Any], ...] = (
-    derivatives, definition, both_readings, kinks, of_nothing, pytorch, layouts, single,
+    derivatives, definition, both_readings, each_output_alone, kinks, of_nothing, pytorch,
+    on_a_device, layouts, single,
 )  # fmt: skip

@@ -25,6 +25,11 @@ def test_both_readings_of_a_derivative_agree(name: str, case: Any) -> None:
 
 
 @pytest.mark.parametrize(("name", "case"), CASES)
+def test_each_output_alone(name: str, case: Any) -> None:
+    proof.each_output_alone(name, case)
+
+
+@pytest.mark.parametrize(("name", "case"), CASES)
 def test_layout_does_not_matter_and_arguments_are_not_changed(name: str, case: Any) -> None:
     proof.layouts(name, case)
 

@@ -115,6 +115,8 @@ CASES = {
         Case(A(1, 2, 5, 6), A(2, 2, 3, 3), A(2), stride=2, padding=1),
         Case(A(1, 2, 4, 5), A(2, 2, 2, 3), None, (2, 1), (0, 2), (1, 2)),
         Case(A(1, 4, 3, 3), A(2, 2, 2, 2), A(2), groups=2),
+        Case(A(1, 10, 3, 3), A(4, 5, 2, 2), groups=2, padding=(1, 0)),
+        Case(A(2, 5, 2, 3), A(1, 5, 2, 2)),
         Case(A(1, 3, 3, 4), A(6, 1, 3, 3), padding="same", groups=3),  # depthwise
         Case(A(2, 3, 3), A(2, 2, 1, 1)),
         Case(A(1, 1, 4, 4), A(1, 1, 2, 4), padding="same", torch=_same),

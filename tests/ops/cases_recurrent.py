@@ -1,8 +1,9 @@
 """Cases of minidl/ops/recurrent.py. PyTorch gets each sequence alone, cut to its length."""
 
+import math
 from typing import Any
 
-from cases import A, Case, D, I, P
+from cases import A, Case, D, G, I, P
 
 
 def alone(kind: str, blocks: int, states: int) -> Any:
@@ -62,6 +63,9 @@ def layer(kind: str, blocks: int, states: int = 1) -> list[Case]:
         Case(A(4, 3, 1), *[W(3, 1)] * states, W(blocks, 1), W(blocks, 1), None, None,
              I(5, 3, low=1), torch=torch, reverse=True),
         Case(A(1, 0, 2), *[A(0, 3)] * states, *weights, torch=None),
+        # Beyond an end there may be anything.
+        Case(G([[[0.5], [-0.3]], [[1.5], [math.nan]]]), *[W(2, 1)] * states, W(blocks, 1),
+             W(blocks, 1), W(blocks), None, [2, 1], torch=torch, differences=False),
     ]  # fmt: skip
 
 
