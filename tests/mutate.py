@@ -27,7 +27,7 @@ from types import CodeType
 from typing import Any
 
 HERE = Path(__file__).parent
-SECONDS = 120  # of a processor: a mutant that takes longer has made a loop endless
+SECONDS = 30  # of a processor: a mutant that takes longer has made a loop endless
 MOST = 40  # cases for each function, those that take least time
 sys.path[:0] = [str(HERE), *[str(HERE / name) for name in ("ops", "gradients")]]
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ TIMES_ZERO = "it is multiplied by 0 there"
 ROUNDING = "the same sums in another order, or along another layout: rounding and speed alone"
 ANY_NEGATIVE = "of a shape NumPy takes any one negative length for the unknown one"
 HELD = "arrays and tensors do alike where nothing is differentiated by them"
+OVERWRITTEN = "what it writes too far the next line writes over"
+GATES = "it is 0 there already, for the gates are; it guards against infinite gradients alone"
 BROADCASTS = "without it the shape broadcasts to the same"
 
 COUNT = "math.prod([shape[axis] for axis in _checks.axes('mean', dim, len(shape))])"
@@ -69,7 +71,25 @@ EQUIVALENT: dict[Key, str] = {
     ("standardize_gradient", "1", "2", 1): ANY_NEGATIVE,
     ("standardize_gradient", "1", "2", 2): ANY_NEGATIVE,
     # ---- minidl_kernels/generic
-    ("cross_entropy_input", "0", "1", 0): MASKED,
+    ("cross_entropy_input", "0", "1", 1): MASKED,
+    ("standardize_gradient", "max(math.prod([x.shape[a] for a in axes]), 1)",
+     "math.prod([x.shape[a] for a in axes])", 0): "of no elements it divides none",
+    ("relu_gradient", "1", "2", 0): ANY_NEGATIVE,
+    ("conv_pool_gradient", "1", "2", 0): ANY_NEGATIVE,
+    ("max_pool_input", "1", "2", 2): ANY_NEGATIVE,
+    ("max_pool_input", "1", "2", 4): ANY_NEGATIVE,
+    ("_divisors", "counts == counts.flat[0]", "counts != counts.flat[0]", 0): ROUNDING,
+    ("_divisors", "int(counts.flat[0])", "counts.flat[0]", 0): "the same number",
+    ("_masks", "int(lengths.min())", "lengths.min()", 0): "the same number",
+    ("_masks", "1", "2", 0): ANY_NEGATIVE,
+    ("_before", "1", "2", 0): OVERWRITTEN,
+    ("_before", "-1", "1", 1): OVERWRITTEN,
+    ("_before", "1", "2", 3): OVERWRITTEN,
+    ("_weights", "mask is not None", "mask is None", 0): "it copies when it need not",
+    ("_weights", "any((mask is not None for mask in masks))",
+     "(mask is not None for mask in masks)", 0): "it copies when it need not",
+    ("lstm_gradient", "_clear(masks[t], ga[t])", "pass", 0): GATES,
+    ("lstm_gradient", "_clear(masks[t], ga[t])", "masks[t]", 0): GATES,
     ("cross_entropy_input", "bool(counts.all())", "counts.all()", 0): "a bool of NumPy is one",
     ("conv_input", "_chunks(xp, n, chunk)", "_chunks(xp, chunk, n)", 0): ROUNDING,
     # ---- minidl/ops/recurrent.py
