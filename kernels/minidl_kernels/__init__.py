@@ -106,7 +106,10 @@ def find(kernel: str, room: str) -> Callable[..., Any]:
 
 def _door(kernel: str) -> Callable[..., Any]:
     def call(first: Any, *args: Any, **options: Any) -> Any:
-        room = _forced or ("cpu" if type(first) is np.ndarray else "cuda")
+        array = first
+        if array is None:  # a gradient that nobody asked for: the next argument tells
+            array = next((a for a in args if a is not None), None)
+        room = _forced or ("cpu" if type(array) is np.ndarray else "cuda")
         function = _found.get((kernel, room)) or find(kernel, room)
         return function(first, *args, **options)
 

@@ -24,7 +24,8 @@ from typing import Any
 from works import WORKS
 
 KEPT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
-SAMPLE = 0.004  # seconds: so many steps are timed together
+SAMPLE = 0.02  # seconds: so many steps are timed together, after as many that are not
+SETTLE = 0.2  # seconds between samples: idle threads of the engine before spin for a while
 
 
 def serve(engine: Any, work: str, form: str, clock: str) -> None:
@@ -39,7 +40,8 @@ def serve(engine: Any, work: str, form: str, clock: str) -> None:
     count = max(1, round(SAMPLE * 10 / (time.perf_counter() - start)))
     print("ready", flush=True)
     for _ in sys.stdin:
-        step()  # the caches are this process's again
+        for _ in range(count):
+            step()  # the caches, and the second core, are this process's again
         start = now()
         for _ in range(count):
             step()
@@ -87,6 +89,7 @@ def compare(options: argparse.Namespace, work: str) -> dict[str, Any]:
     runners += [Runner(options, work, "torch", form) for form in forms]
     for _ in range(options.rounds):
         for runner in runners:
+            time.sleep(SETTLE)
             runner.round()
     for runner in runners:
         runner.close()
@@ -108,7 +111,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("works", nargs="*", metavar="WORK", help=f"of {', '.join(WORKS)}")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--rounds", type=int, default=41)
+    parser.add_argument("--rounds", type=int, default=21)
     parser.add_argument("--clock", choices=("wall", "cpu"), default="wall")
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)

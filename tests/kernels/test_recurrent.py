@@ -249,6 +249,19 @@ def test_outputs_that_nobody_used(room, kind, option):
     assert all((g == 0).all() for g in p.backward(room, results, None, False, *option))
 
 
+@pytest.mark.parametrize("kind", BLOCKS)
+def test_without_a_gradient_of_the_outputs_the_same_room_runs(kind, monkeypatch):
+    """The door chooses by the first array that there is: only final states were used here."""
+    option = ("tanh",) if kind == "rnn" else ()
+    p = Problem(kind, 2, 2, 2, 2, "float32", 2)
+    results = p.forward(kernels, None, False, *option)
+    p.g_out = None
+    monkeypatch.setattr(generic, f"{kind}_gradient", None)
+    gradients = p.backward(kernels, results, None, False, *option)
+    monkeypatch.undo()
+    same(gradients, p.backward(generic, results, None, False, *option), "float32")
+
+
 @pytest.mark.parametrize(
     ("kind", "value"),
     [

@@ -8,8 +8,9 @@ A kernel with parallel loops starts through `launching`, which sees to four thin
     fork      after a parallel launch, GNU OpenMP ends a forked child that launches again; such a
               child computes on one thread, by the serial form of each kernel
     waiting   libgomp's idle threads spin for milliseconds on a core that BLAS then waits for: a
-              product of 256x256 matrices and a loop in turn took 26 ms, of which 0.5 were work.
-              So they are told to give up after a thousand turns, some 20 microseconds
+              product of 256x256 matrices and a loop in turn took 9 ms, of which 0.7 were work. So
+              they are told to give up after ten thousand turns, some 0.2 ms: longer than Python
+              takes from one kernel to the next, for a thread that sleeps is late at the next
 
 Numba is not imported before the first launch. Choose its layer with NUMBA_THREADING_LAYER.
 """
@@ -114,7 +115,7 @@ def enter() -> None:
             spins = "GOMP_SPINCOUNT"
             told = spins in os.environ or "OMP_WAIT_POLICY" in os.environ
             if not told:
-                os.environ[spins] = "1000"  # libgomp reads it when it is loaded, which is here
+                os.environ[spins] = "10000"  # libgomp reads it when it is loaded, which is here
             try:
                 numba.set_num_threads(count)
             finally:
