@@ -27,7 +27,7 @@ from numba.core import event
 
 from minidl_kernels.cpu import threads
 
-__all__ = ["Kernel", "both_forms", "compiled", "helper", "named", "native"]
+__all__ = ["Kernel", "both_forms", "c_function", "compiled", "helper", "native"]
 
 # Sums keep their order, and NaN and infinity what they mean: no fastmath unless a kernel asks.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -132,15 +132,20 @@ def native(name: str, signature: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function of numbers and pointers at once; kernels then call it as C's `name`."""
 
     def make(function: Callable[..., Any]) -> Any:
-        function = named(function, "native")
-        try:
-            made = numba.cfunc(signature, cache=True, error_model="numpy")(function)
-        except (RuntimeError, OSError):  # there is no folder for the cache, or no room in it
-            made = numba.cfunc(signature, error_model="numpy")(function)
+        made = c_function(function, "native", signature, error_model="numpy")
         llvmlite.binding.add_symbol(name, made.address)
         return made
 
     return make
+
+
+def c_function(function: Callable[..., Any], form: str, signature: Any, **options: Any) -> Any:
+    """Compile a function that has an address, for C's callers; cached where that is possible."""
+    function = named(function, form)
+    try:
+        return numba.cfunc(signature, cache=True, **options)(function)
+    except (RuntimeError, OSError):  # there is no folder for the cache, or no room in it
+        return numba.cfunc(signature, **options)(function)
 
 
 def named(function: Callable[..., Any], form: str) -> Any:

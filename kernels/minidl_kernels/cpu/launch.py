@@ -35,7 +35,7 @@ from numba import prange, types
 from numba.core import cgutils
 
 from minidl_kernels.cpu import threads
-from minidl_kernels.cpu.compiling import compiled, named
+from minidl_kernels.cpu.compiling import c_function, compiled
 from minidl_kernels.cpu.emit import intrinsic
 from minidl_kernels.cpu.memory import address
 
@@ -65,11 +65,7 @@ def launch(kernel: Callable[..., None], tasks: int, args: Any, room: int, serial
 
 def _compile(kernel: Callable[..., None]) -> Any:
     signature = types.void(types.intp, types.intp, types.intp)
-    function = named(kernel, "task")
-    try:
-        compiled = numba.cfunc(signature, cache=True)(function)
-    except (RuntimeError, OSError):  # there is no folder for the cache, or no room in it
-        compiled = numba.cfunc(signature)(function)
+    compiled = c_function(kernel, "task", signature)
     _compiled[kernel] = compiled
     return compiled
 
