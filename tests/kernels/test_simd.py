@@ -55,6 +55,18 @@ def functions(x: Any, out: Any) -> None:
 
 
 @njit
+def powers_below(x: Any, out: Any) -> None:
+    for i in range(0, x.size, simd.LANES):
+        simd.store(out, i, simd.exp_below(simd.load(x, i)))
+
+
+@njit
+def chosen(x: Any, y: Any, a: Any, b: Any, out: Any) -> None:
+    v = simd.where_equal(simd.load(x, 0), simd.load(y, 0), simd.load(a, 0), simd.load(b, 0))
+    simd.store(out, 0, v)
+
+
+@njit
 def total(x: Any) -> Any:
     return simd.total(simd.load(x, 0))
 
@@ -64,7 +76,7 @@ def transpose(x: Any, i: int, row: int, y: Any, j: int, column: int) -> None:
     simd.transpose(x, i, row, y, j, column)
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("dtype", [*DTYPES, "i4"])
 @pytest.mark.parametrize("n", range(9))
 def test_the_first_lanes_and_nothing_beyond(dtype: str, n: int) -> None:
     x, y = np.arange(3, 3 + 12).astype(dtype), np.full(12, -1, dtype)
@@ -162,6 +174,26 @@ def test_functions_of_float32() -> None:
         error = np.abs(ours[ok] - exact[ok])
         unit = np.maximum(np.spacing(np.abs(exact[ok]).astype("f4")), np.finfo("f4").tiny)
         assert (error / unit).max() < units
+
+
+def test_exp_below() -> None:
+    edges = [np.nan, -np.inf, 0, -0.0, -87, np.nextafter(np.float32(-87), np.float32(-88)), -1e30]
+    x = np.concatenate([np.linspace(-104, 88, 4000), np.linspace(-2, 0, 4001), edges])
+    x = x[: x.size // 8 * 8].astype("f4")
+    out = np.empty_like(x)
+    powers_below(x, out)
+    exact = np.where(x < -87, 0, np.exp(x.astype("f8")))
+    np.testing.assert_array_equal(np.isnan(out), np.isnan(exact))
+    error = np.abs(out - exact) / np.spacing(exact.astype("f4"))
+    assert np.nanmax(error) < 2
+
+
+def test_whole_numbers_are_compared() -> None:
+    x, y = np.arange(8, dtype="i4"), np.array([0, 5, 2, -3, 4, 4, 4, 7], "i4")
+    for dtype in (*DTYPES, "i4"):
+        a, b, out = np.arange(8).astype(dtype), np.full(8, -1, dtype), np.empty(8, dtype)
+        chosen(x, y, a, b, out)
+        assert out.tolist() == [0, -1, 2, -1, 4, -1, -1, 7]
 
 
 def test_functions_of_float64_are_refused() -> None:

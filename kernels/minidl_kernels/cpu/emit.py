@@ -36,9 +36,12 @@ INT, INT64 = ir.IntType(32), ir.IntType(64)
 intrinsic: Any = extending.intrinsic
 
 
+_KINDS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType(), types.int32: INT}
+
+
 def vector_of(dtype: Any) -> Any:
-    """LLVM's type of eight lanes of a dtype of Numba."""
-    return ir.VectorType(ir.FloatType() if dtype == types.float32 else ir.DoubleType(), LANES)
+    """LLVM's type of eight lanes of a dtype of Numba: float32, float64 or int32."""
+    return ir.VectorType(_KINDS[dtype], LANES)
 
 
 def splatted(b: Any, number: Any) -> Any:
@@ -59,9 +62,14 @@ def constant(vector: Any, number: float) -> Any:
     return ir.Constant(vector, [ir.Constant(vector.element, number)] * LANES)
 
 
+def _suffix(vector: Any) -> str:
+    """How LLVM's intrinsics name a type of vector."""
+    return {ir.FloatType(): "v8f32", ir.DoubleType(): "v8f64", INT: "v8i32"}[vector.element]
+
+
 def call(b: Any, name: str, result: Any, *args: Any) -> Any:
     """Call LLVM's intrinsic `name` for this type of vector."""
-    suffix = "v8f32" if args[0].type.element == ir.FloatType() else "v8f64"
+    suffix = _suffix(args[0].type)
     kind = ir.FunctionType(result, [a.type for a in args])
     return b.call(cgutils.get_or_insert_function(b.module, kind, f"{name}.{suffix}"), args)
 
@@ -91,17 +99,17 @@ def _mask(b: Any, count: Any) -> Any:
 def masked_load(b: Any, pointer: Any, count: Any) -> Any:
     """The first `count` lanes from memory, zeros in the others."""
     vector = pointer.type.pointee
-    suffix = "v8f32" if vector.element == ir.FloatType() else "v8f64"
+    suffix = _suffix(vector)
     mask, align = _mask(b, count), INT(alignment(vector))
     kind = ir.FunctionType(vector, [pointer.type, INT, mask.type, vector])
     name = f"llvm.masked.load.{suffix}.p0{suffix}"
     function = cgutils.get_or_insert_function(b.module, kind, name)
-    return b.call(function, [pointer, align, mask, constant(vector, 0.0)])
+    return b.call(function, [pointer, align, mask, ir.Constant(vector, [0] * LANES)])
 
 
 def masked_store(b: Any, pointer: Any, value: Any, count: Any) -> None:
     """The first `count` lanes to memory."""
-    suffix = "v8f32" if value.type.element == ir.FloatType() else "v8f64"
+    suffix = _suffix(value.type)
     mask, align = _mask(b, count), INT(alignment(value.type))
     kind = ir.FunctionType(ir.VoidType(), [value.type, pointer.type, INT, mask.type])
     name = f"llvm.masked.store.{suffix}.p0{suffix}"
@@ -119,4 +127,4 @@ def prefetch(b: Any, pointer: Any, write: bool) -> None:
 
 def alignment(vector: Any) -> int:
     """What an address of a vector is a multiple of: an array promises its items' alignment."""
-    return 4 if vector.element == ir.FloatType() else 8
+    return 8 if vector.element == ir.DoubleType() else 4

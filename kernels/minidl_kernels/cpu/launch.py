@@ -39,7 +39,7 @@ from minidl_kernels.cpu.compiling import c_function, compiled
 from minidl_kernels.cpu.emit import intrinsic
 from minidl_kernels.cpu.memory import address
 
-__all__ = ["floats", "integers", "launch", "octets", "record"]
+__all__ = ["doubles", "floats", "integers", "launch", "octets", "places", "record", "words"]
 
 _compiled: dict[Any, Any] = {}
 
@@ -152,6 +152,9 @@ def _memory(dtype: Any) -> Any:
 
 
 floats = _memory(types.float32)
+doubles = _memory(types.float64)
+places = _memory(types.int32)
+words = _memory(types.uint32)
 integers = _memory(types.intp)
 octets = _memory(types.uint8)
 
