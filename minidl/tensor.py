@@ -413,7 +413,7 @@ class Tensor(Methods):
         out = out.to(dtype=self.data.dtype)
         self.data[...] = out.data
         recorded = recording and (out.node is not None or self.node is not None)
-        touch(self.data, recorded)
+        touch(self.data, recorded=recorded)
         if recorded:  # a place recorded after the change, so that this tensor is not stale itself
             self.node = tape.alias(out).node
         return self

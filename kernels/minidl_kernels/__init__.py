@@ -12,7 +12,7 @@ Which one runs depends on the type of the arrays and on `use`, never on a warm c
 
 import contextlib
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -53,12 +53,13 @@ KERNELS: dict[str, str] = {
     "standardize": "normalization",
     "standardize_gradient": "normalization",
     "sgd_": "updates",
+    "sgd_all_": "updates",
     "adam_": "updates",
+    "adam_all_": "updates",
 }
 
 _ROOMS = {"cpu": ("cpu", "generic"), "cuda": ("cuda", "generic"), "reference": ("reference",)}
 _forced: str | None = None
-_found: dict[tuple[str, str], Callable[..., Any]] = {}
 
 
 def use(room: str | None) -> contextlib.AbstractContextManager[None]:
@@ -87,9 +88,6 @@ def use(room: str | None) -> contextlib.AbstractContextManager[None]:
 
 def find(kernel: str, room: str) -> Callable[..., Any]:
     """Return the function that `kernel` names in `room`, or in the rooms that stand in for it."""
-    function = _found.get((kernel, room))
-    if function is not None:
-        return function
     for folder in _ROOMS[room]:
         path = f"{__name__}.{folder}.{KERNELS[kernel]}"
         try:
@@ -99,23 +97,32 @@ def find(kernel: str, room: str) -> Callable[..., Any]:
                 raise  # a module that the kernel itself needs is missing
             continue
         if hasattr(module, kernel):
-            function = _found[kernel, room] = getattr(module, kernel)
-            return function
+            return getattr(module, kernel)
     raise NotImplementedError(f"{kernel}: there is no kernel for {room!r}")
 
 
 def _door(kernel: str) -> Callable[..., Any]:
+    found: dict[str, Callable[..., Any]] = {}  # by room
+
     def call(first: Any, *args: Any, **options: Any) -> Any:
-        array = first
-        if array is None:  # a gradient that nobody asked for: the next argument tells
-            array = next((a for a in args if a is not None), None)
-        room = _forced or ("cpu" if type(array) is np.ndarray else "cuda")
-        function = _found.get((kernel, room)) or find(kernel, room)
+        room = _forced or ("cpu" if type(first) is np.ndarray else _room_of(first, args))
+        function = found.get(room)
+        if function is None:
+            function = found[room] = find(kernel, room)
         return function(first, *args, **options)
 
     call.__name__ = call.__qualname__ = kernel
     call.__doc__ = f"See `minidl_kernels.reference.{KERNELS[kernel]}.{kernel}`, the definition."
     return call
+
+
+def _room_of(first: Any, args: Sequence[Any]) -> str:
+    """The room of a kernel's first array: it may be in a list, or left out."""
+    for a in (first, *args):
+        array = a[0] if type(a) is list and a else a
+        if array is not None:  # a gradient that nobody asked for: the next argument tells
+            return "cpu" if type(array) is np.ndarray else "cuda"
+    return "cpu"
 
 
 def __getattr__(name: str) -> Callable[..., Any]:

@@ -215,9 +215,9 @@ class Adam(Optimizer, optim.Adam):
         rule["weight_decay"] = 0.0  # that of the engine's rule; here `step` sees to it
         Optimizer.__init__(self, learning_rate, rule, **options)
 
-    def _update(self, p: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        correction = math.sqrt(1 - group["betas"][1] ** (state.get("step", 0) + 1))
-        super()._update(p, g, state, group | {"eps": group["eps"] / correction})
+    def _eps(self, group: dict[str, Any], step: int) -> float:
+        eps: float = group["eps"]
+        return eps / math.sqrt(1 - group["betas"][1] ** step)
 
 
 class AdamW(Adam):

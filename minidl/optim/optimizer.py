@@ -13,7 +13,9 @@ __all__ = ["Optimizer"]
 
 
 class Optimizer:
-    """Changes parameters in place by their gradients; a subclass says how in `_update`.
+    """Changes parameters in place by their gradients; a subclass says how.
+
+    In `_update` it says it for one parameter, in `_update_all` for all of a group together.
 
     params : tensors that require a gradient, or dicts {"params": tensors, option: value} for
         groups with options of their own
@@ -62,7 +64,7 @@ class Optimizer:
         for group in self.param_groups:
             for p in group["params"]:
                 if set_to_none:
-                    p.grad = None
+                    p._grad = None
                 elif p.grad is not None:
                     p.grad = tie(array_module(p.grad.data).zeros_like(p.grad.data), None)
 
@@ -76,19 +78,32 @@ class Optimizer:
             with set_recording(True):
                 loss = closure()
         for group in self.param_groups:
-            maximize = group.get("maximize")
+            ps, gs, states = [], [], []
             for p in group["params"]:
-                if p.grad is None:
+                if p._grad is None:
                     continue
-                array, g = p.data, p.grad.data
+                array, g = p.data, p._grad.data
                 if g.shape != array.shape:
                     raise ShapeError(f"optimizer: .grad has shape {g.shape}, its tensor {p.shape}")
                 state = self.state.get(p)
                 if state is None:
                     state = self.state[p] = {}
-                self._update(array, -g if maximize else g, state, group)
-                touch(array)
+                ps.append(array)
+                gs.append(g)
+                states.append(state)
+            if group.get("maximize"):
+                gs = [-g for g in gs]
+            if ps:
+                self._update_all(ps, gs, states, group)
+                touch(*ps)
         return loss
+
+    def _update_all(
+        self, ps: list[Any], gs: list[Any], states: list[dict[str, Any]], group: dict[str, Any]
+    ) -> None:
+        """Change the arrays of a group; a subclass that has a kernel for all at once uses it."""
+        for p, g, state in zip(ps, gs, states, strict=True):
+            self._update(p, g, state, group)
 
     def _update(self, p: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
         """Change the array `p` in place by its gradient `g`; keep what is needed in `state`."""
@@ -165,7 +180,9 @@ def _entry(name: str, value: Any, p: Tensor) -> Any:
         return data.item()
     if data.shape != p.shape:
         raise FormatError(f"optimizer: {name} has shape {data.shape}, its parameter {p.shape}")
-    return data.astype(p.dtype)
+    placed = array_module(data).zeros_like(p.data)  # in memory as the parameter is
+    placed[...] = data
+    return placed
 
 
 _HINTS = frozenset({"foreach", "fused", "capturable"})  # how PyTorch computes, not what

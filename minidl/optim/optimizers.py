@@ -22,6 +22,15 @@ def _zeros(p: Any) -> Any:
     return array_module(p).zeros_like(p)
 
 
+def _alike(keys: list[Any], *lists: list[Any]) -> Any:
+    """Yield each of the keys and what the lists hold at its places: mostly one, and all."""
+    if keys.count(keys[0]) == len(keys):
+        yield keys[0], lists
+        return
+    for key in dict.fromkeys(keys):
+        yield key, [[x for x, k in zip(xs, keys, strict=True) if k == key] for xs in lists]
+
+
 class SGD(Optimizer):
     """Stochastic gradient descent: b = μ b + (1 - τ) g; p = p - lr b.
 
@@ -50,14 +59,20 @@ class SGD(Optimizer):
         options |= {"weight_decay": weight_decay, "nesterov": nesterov, "maximize": maximize}
         super().__init__(params, options)
 
-    def _update(self, p: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        first = group["momentum"] != 0 and state.get("momentum_buffer") is None
-        if first:
-            state["momentum_buffer"] = _zeros(p)
-        kernels.sgd_(
-            p, g, state.get("momentum_buffer"), group["lr"], group["momentum"],
-            group["dampening"], group["weight_decay"], group["nesterov"], first,
-        )  # fmt: skip
+    def _update_all(
+        self, ps: list[Any], gs: list[Any], states: list[dict[str, Any]], group: dict[str, Any]
+    ) -> None:
+        options = [group[n] for n in ("lr", "momentum", "dampening", "weight_decay", "nesterov")]
+        if not group["momentum"]:
+            kernels.sgd_all_(ps, gs, None, *options, False)
+            return
+        starts = [state.get("momentum_buffer") is None for state in states]
+        for p, state, first in zip(ps, states, starts, strict=True):
+            if first:
+                state["momentum_buffer"] = _zeros(p)
+        bufs = [state["momentum_buffer"] for state in states]
+        for first, (qs, hs, own) in _alike(starts, ps, gs, bufs):
+            kernels.sgd_all_(qs, hs, own, *options, first)
 
 
 class Adam(Optimizer):
@@ -88,18 +103,30 @@ class Adam(Optimizer):
         options = {"lr": lr, "betas": tuple(betas), "eps": eps, "weight_decay": weight_decay}
         super().__init__(params, options | {"amsgrad": amsgrad, "maximize": maximize})
 
-    def _update(self, p: Any, g: Any, state: dict[str, Any], group: dict[str, Any]) -> None:
-        if not state:
-            state.update(step=0, exp_avg=_zeros(p), exp_avg_sq=_zeros(p))
-        if group["amsgrad"] and "max_exp_avg_sq" not in state:
-            state["max_exp_avg_sq"] = _zeros(p)
-        state["step"] += 1
-        beta1, beta2 = group["betas"]
-        kernels.adam_(
-            p, g, state["exp_avg"], state["exp_avg_sq"],
-            state["max_exp_avg_sq"] if group["amsgrad"] else None, state["step"],
-            group["lr"], beta1, beta2, group["eps"], group["weight_decay"], self.decoupled,
-        )  # fmt: skip
+    def _update_all(
+        self, ps: list[Any], gs: list[Any], states: list[dict[str, Any]], group: dict[str, Any]
+    ) -> None:
+        amsgrad, (beta1, beta2) = group["amsgrad"], group["betas"]
+        steps, ms, vs = [], [], []
+        for p, state in zip(ps, states, strict=True):
+            if not state:
+                state.update(step=0, exp_avg=_zeros(p), exp_avg_sq=_zeros(p))
+            if amsgrad and "max_exp_avg_sq" not in state:
+                state["max_exp_avg_sq"] = _zeros(p)
+            state["step"] += 1
+            steps.append(state["step"])
+            ms.append(state["exp_avg"])
+            vs.append(state["exp_avg_sq"])
+        largest = [[state["max_exp_avg_sq"] for state in states]] if amsgrad else []
+        for step, lists in _alike(steps, ps, gs, ms, vs, *largest):
+            kernels.adam_all_(
+                *lists[:4], lists[4] if amsgrad else None, step, group["lr"], beta1, beta2,
+                self._eps(group, step), group["weight_decay"], self.decoupled,
+            )  # fmt: skip
+
+    def _eps(self, group: dict[str, Any], step: int) -> float:
+        """ε at a step."""
+        return group["eps"]
 
 
 class AdamW(Adam):

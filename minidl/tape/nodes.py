@@ -137,19 +137,21 @@ def _forgetter(table: dict[int, Any], key: int) -> Callable[[Any], Any]:
     return lambda _: table.pop(key, None)
 
 
-def touch(array: Any, recorded: bool = False) -> None:
-    """Note that the memory of `array` was changed in place, and that saved values in it are stale.
+def touch(*arrays: Any, recorded: bool = False) -> None:
+    """Note that the memory of `arrays` was changed in place, and that saved values in it are stale.
 
     recorded : the change carried a gradient, so other tensors that share the memory no longer
         agree with their place on the tape
     """
     global last_change
-    memory = owner(array)
-    key, time = id(memory), next(clock)
-    for table in (changed, rebased) if recorded else (changed,):
-        entry = table.get(key)
-        reference = weakref.ref(memory, _forgetter(table, key)) if entry is None else entry[1]
-        table[key] = (time, reference)
+    time = next(clock)
+    for array in arrays:
+        memory = array if array.base is None else owner(array)
+        key = id(memory)
+        for table in (changed, rebased) if recorded else (changed,):
+            entry = table.get(key)
+            reference = weakref.ref(memory, _forgetter(table, key)) if entry is None else entry[1]
+            table[key] = (time, reference)
     last_change = time
 
 

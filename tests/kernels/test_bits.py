@@ -52,7 +52,9 @@ def updates():
     p, g, m, v = arrays(70001, 70001, 70001, 70001)
     kernels.sgd_(p, g, m, 0.1, 0.9, 0, 0.01, True, False)
     kernels.adam_(p, g, m, abs(v), None, 3, 0.1, 0.9, 0.99, 1e-8, 0.1, True)
-    return [p, m]
+    ps, gs, ms, vs = (arrays(3, 20011, 4096, 1, 5000) for _ in range(4))
+    kernels.adam_all_(ps, gs, ms, [abs(v) for v in vs], None, 3, 0.1, 0.9, 0.99, 1e-8, 0, False)
+    return [p, m, *[np.append(p.ravel(), m) for p, m in zip(ps, ms)]]
 
 def random_words():
     return [kernels.philox(np.zeros(1), 7, 2**64 - 5, 100003)]

@@ -89,6 +89,113 @@ def test_adam_equals_the_definition(room, options, amsgrad, shape, layout, dtype
     np.testing.assert_array_equal(g1, kept)
 
 
+SHAPES = st.lists(
+    st.sampled_from([(), (0,), (5,), (3, 4), (2, 3, 2), (4099,)]), min_size=1, max_size=4
+)
+KINDS = st.lists(st.sampled_from(sorted(LAYOUTS)), min_size=4, max_size=4)
+
+
+@pytest.mark.parametrize("room", [generic, kernels])
+@pytest.mark.parametrize("options", SGD)
+@given(shapes=SHAPES, layouts=KINDS, of_g=KINDS, dtype=st.sampled_from(["float32", "float64"]))
+def test_sgd_of_several_equals_one_after_the_other(room, options, shapes, layouts, of_g, dtype):
+    pairs = list(zip(shapes, layouts, strict=False))
+    ps = [arrays(1, shape, dtype, layout, i)[0] for i, (shape, layout) in enumerate(pairs)]
+    gs = [arrays(1, s, dtype, layout, 9)[0] for s, layout in zip(shapes, of_g, strict=False)]
+    qs, bufs = [p.copy() for p in ps], [np.zeros_like(p) for p in ps]
+    others = [b.copy() for b in bufs]
+    for first in (True, False):
+        room.sgd_all_(ps, gs, bufs if options[1] else None, *options, first)
+        for q, g, b in zip(qs, gs, others, strict=True):
+            generic.sgd_(q, g, b if options[1] else None, *options, first)
+    for ours, theirs in zip(ps + bufs, qs + others, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("room", [generic, kernels])
+@pytest.mark.parametrize(("options", "amsgrad"), ADAM)
+@given(shapes=SHAPES, layouts=KINDS, of_g=KINDS, dtype=st.sampled_from(["float32", "float64"]))
+def test_adam_of_several_equals_one_after_the_other(
+    room, options, amsgrad, shapes, layouts, of_g, dtype
+):
+    pairs = list(zip(shapes, layouts, strict=False))
+    ps = [arrays(1, shape, dtype, layout, i)[0] for i, (shape, layout) in enumerate(pairs)]
+    gs = [arrays(1, s, dtype, layout, 9)[0] for s, layout in zip(shapes, of_g, strict=False)]
+    kept = [[np.zeros_like(p) for p in ps] for _ in range(2 + amsgrad)]
+    qs, others = [p.copy() for p in ps], [[a.copy() for a in row] for row in kept]
+    for step in (1, 2):
+        room.adam_all_(ps, gs, *kept[:2], kept[2] if amsgrad else None, step, *options)
+        for i, (q, g) in enumerate(zip(qs, gs, strict=True)):
+            last = others[2][i] if amsgrad else None
+            generic.adam_(q, g, others[0][i], others[1][i], last, step, *options)
+    for ours, theirs in zip([ps, *kept], [qs, *others], strict=True):
+        for a, b in zip(ours, theirs, strict=True):
+            np.testing.assert_array_equal(a, b)
+
+
+def test_of_several_none_at_all():
+    for room in (reference, generic, kernels):
+        room.sgd_all_([], [], None, 0.1, 0, 0, 0, False, False)
+        room.adam_all_([], [], [], [], None, 1, *ADAM[0][0])
+
+
+@pytest.mark.parametrize("room", [generic, kernels])
+def test_several_that_lie_in_one_memory_change_one_after_the_other(room):
+    memory = np.arange(9000, dtype="float32")
+    p, q = memory[:6000], memory[3000:]
+    room.sgd_all_([p, q], [np.ones_like(p), np.ones_like(q)], None, 0.5, 0, 0, 0, False, False)
+    expected = np.arange(9000) - 0.5
+    expected[3000:6000] -= 0.5
+    np.testing.assert_array_equal(memory, expected)
+
+
+def test_a_gradient_that_is_another_parameter_is_read_before_the_step():
+    p, q = arrays(2, (9000,), "float32")
+    expected = p - np.float32(0.5) * q, q - np.float32(0.5) * p
+    kernels.sgd_all_([p, q], [q, p], None, 0.5, 0, 0, 0, False, False)
+    np.testing.assert_array_equal((p, q), expected)
+
+
+def test_gradients_of_any_memory():
+    (p,) = arrays(1, (3, 4), "float32")
+    askew = np.frombuffer(b"x" + np.ones(12, "float32").tobytes(), "float32", offset=1)
+    for g in (
+        np.broadcast_to(np.float32(1), (3, 4)),
+        np.ones((3, 4), "float32")[::-1, ::-1],
+        np.ones((3, 4)),
+        np.ones((3, 4), "float16"),
+        askew.reshape(3, 4),
+    ):
+        g.flags.writeable = False
+        before = p.copy()
+        kernels.sgd_all_([p], [g], None, 0.5, 0, 0, 0, False, False)
+        np.testing.assert_array_equal(p, before - np.float32(0.5))
+
+
+def test_read_only_parameters_are_refused():
+    p = np.zeros(3, "float32")
+    p.flags.writeable = False
+    with pytest.raises(ValueError, match="read-only"):
+        kernels.sgd_all_([p], [np.ones(3, "float32")], None, 0.5, 0, 0, 0, False, False)
+    assert not p.any()
+
+
+def test_what_is_known_of_arrays_goes_with_them():
+    from minidl_kernels.cpu import updates
+
+    before = len(updates._plans)
+    ps, gs = arrays(3, (5,), "float32"), arrays(3, (5,), "float32")
+    for _ in range(2):
+        kernels.sgd_all_(ps, gs, None, 0.5, 0, 0, 0, False, False)
+    assert len(updates._plans) == before + 1
+    ps[1] = ps[1].astype("float64")  # its identity may be given to another array now
+    gs[1] = gs[1].astype("float64")
+    assert len(updates._plans) == before
+    expected = ps[1] - 0.5 * gs[1]
+    kernels.sgd_all_(ps, gs, None, 0.5, 0, 0, 0, False, False)
+    np.testing.assert_array_equal(ps[1], expected)
+
+
 def test_two_steps_of_sgd_by_hand():
     p, buf = np.array([1.0]), np.zeros(1)
     reference.sgd_(p, np.array([2.0]), buf, 0.5, 0.5, 0.25, 1.0, False, True)

@@ -194,6 +194,40 @@ def test_a_loaded_state_goes_on_with_the_same_bits(name: str, i: int, cut: int) 
     assert run(True) == run(False)
 
 
+@pytest.mark.parametrize("kind", ["float32", "float64"])
+@pytest.mark.parametrize(("name", "i"), [c for c in OPTIMIZER_CASES if c[0] in ("SGD", "AdamW")])
+@given(
+    present=st.lists(st.lists(st.booleans(), min_size=3, max_size=3), min_size=3, max_size=6),
+    moved=st.integers(0, 5),
+)
+def test_all_together_equal_each_alone(
+    name: str, i: int, kind: str, present: list[list[bool]], moved: int
+) -> None:
+    """Whichever have a gradient at a step, and when arrays change places in between."""
+
+    def run(together: bool) -> list[list[float]]:
+        shapes = [(3, 2), (4,), (1, 5)]
+        params = [
+            minidl.tensor(numbers(k, s), dtype=kind, requires_grad=True)
+            for k, s in enumerate(shapes)
+        ]
+        make, options = getattr(optim, name), OPTIMIZERS[name][i]
+        each = [make(params, **options)] if together else [make([p], **options) for p in params]
+        for step, row in enumerate(present):
+            if step == moved:
+                params[0].data = params[0].data.copy()
+                for optimizer in each:
+                    optimizer.load_state_dict(optimizer.state_dict())
+            for k, (p, there) in enumerate(zip(params, row, strict=True)):
+                g = minidl.tensor(numbers(step + 5 * k, shapes[k]), dtype=kind)
+                p.grad = g if there else None
+            for optimizer in each:
+                optimizer.step()
+        return [p.tolist() for p in params]
+
+    assert run(True) == run(False)
+
+
 @pytest.mark.parametrize(("name", "i"), SCHEDULER_CASES)
 def test_a_schedule_resumes_exactly(name: str, i: int) -> None:
     def made() -> tuple[Any, Any]:

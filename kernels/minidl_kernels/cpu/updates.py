@@ -1,114 +1,241 @@
-"""Steps of the optimisers compiled by Numba: one pass over a parameter and all that belongs to it.
+"""Steps of the optimisers in compiled code: all parameters in one launch, one pass over memory.
 
 The arithmetic is that of `generic.updates`, operation by operation, in the dtype of the parameter,
 and gives the same bits. There each operation is a pass over memory; here a number is read once.
+
+All parameters are cut into pieces of one size, which are the tasks of a launch: many small tensors
+and a large one share the threads alike. Where the arrays lie and how they are cut is found out at
+the first step and kept as long as they live; at the next steps only the gradients are new.
 """
 
+import functools
+import itertools
 import math
+import operator
+import struct
+import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import prange
 
-from minidl_kernels.cpu.compiling import compiled, helper
+from minidl_kernels.cpu import threads
+from minidl_kernels.cpu.compiling import helper
+from minidl_kernels.cpu.launch import doubles, floats, integers, launch, record
+from minidl_kernels.cpu.memory import address
 from minidl_kernels.generic import updates as generic
 
-__all__ = ["adam_", "sgd_", "warm_up"]
+__all__ = ["adam_", "adam_all_", "sgd_", "sgd_all_", "warm_up"]
 
-CHUNK = 4096  # numbers in a task: five arrays of them stay in the first cache
+PIECE = 4096  # numbers in a task: five arrays of them stay in the first cache
+MOST = 256  # sets of arrays that are remembered
+
+# What a kernel is told: addresses, how many tensors there are, and the numbers of the formula.
+_HEAD = [("arrays", "p"), ("gradients", "p"), ("pieces", "p"), ("count", "p")]
+_SGD = ("lr", "momentum", "share", "decay", "nesterov", "first")
+_ADAM = ("b1", "b2", "root", "rate", "eps", "kept", "added", "largest")
+_sgd_record = record(_HEAD + [(name, "d") for name in _SGD])
+_adam_record = record(_HEAD + [(name, "d") for name in _ADAM])
 
 
-def _rows(*arrays: Any) -> list[Any] | None:
-    """The arrays as vectors over their own memory, if all lie alike and without gaps."""
-    first = arrays[0]
-    dtype, strides = first.dtype, first.strides
+# ---- the arrays of a launch ---------------------------------------------------------------------
+
+
+class _Plan:
+    """The arrays that a step changes, as a launch sees them: where they lie, how they are cut."""
+
+    def __init__(self, lists: Sequence[Sequence[Any]], names: Sequence[str]) -> None:
+        params = lists[0]
+        self.layouts = [(p.strides, p.dtype) for p in params]
+        self.wide, self.mask = params[0].dtype == np.float64, params[0].itemsize - 1
+        pieces = [
+            (i, start, min(start + PIECE, p.size))
+            for i, p in enumerate(params)
+            for start in range(0, p.size, PIECE)
+        ]
+        self.tasks, self.serial = len(pieces), sum([p.size for p in params]) < threads.SMALL
+        self.arrays = np.array([[address(a) for a in arrays] for arrays in lists], np.intp)
+        self.starts = frozenset(self.arrays.ravel().tolist())
+        self.pieces = np.array(pieces, np.intp)
+        self.gradients: Any = np.zeros(len(params), np.intp)
+        self.record: Any = np.zeros(len(_HEAD) + len(names))
+        self.format = f"{len(_HEAD)}n{len(names)}d"
+        known = (self.arrays, self.gradients, self.pieces)
+        self.head = (*map(address, known), len(params))
+        self.alive: list[Any] = []
+
+    def launch(self, kernels: Any, params: Any, gradients: Any, *numbers: float) -> bool:
+        """Run the kernel of the dtype on all pieces; False if a gradient is no array like p."""
+        if [(g.strides, g.dtype) for g in gradients] != self.layouts:
+            both = list(zip(gradients, params, strict=True))
+            if any(type(g) is not np.ndarray or g.dtype != p.dtype for g, p in both):
+                return False
+            gradients = [g if g.strides == p.strides else _copy(g, p) for g, p in both]
+        places = [address(g) for g in gradients]
+        askew = functools.reduce(operator.or_, places) & self.mask
+        if askew or not self.starts.isdisjoint(places):  # a gradient lies in what is written to
+            gradients = [_copy(g, p) for g, p in zip(gradients, params, strict=True)]
+            places = [address(g) for g in gradients]
+        struct.pack_into(f"{len(places)}n", self.gradients, 0, *places)
+        struct.pack_into(self.format, self.record, 0, *self.head, *numbers)
+        launch(kernels[self.wide], self.tasks, self.record, 0, self.serial)
+        return True
+
+
+_plans: dict[tuple[Any, ...], _Plan] = {}  # by the identities of the arrays, and gone with them
+
+
+def _plan(names: Sequence[str], *lists: Sequence[Any]) -> _Plan | None:
+    """What a launch must know of the arrays that it changes; None if one launch cannot do it."""
+    key = (names, *[id(a) for arrays in lists for a in arrays])
+    plan = _plans.get(key)
+    if plan is None and _are_fit(lists):
+        plan = _Plan(lists, names)
+        forget = functools.partial(_forget, key)
+        plan.alive = [weakref.ref(a, forget) for arrays in lists for a in arrays]
+        if len(_plans) >= MOST:
+            _plans.clear()
+        _plans[key] = plan
+    return plan
+
+
+def _forget(key: tuple[Any, ...], _: Any) -> None:
+    _plans.pop(key, None)
+
+
+def _are_fit(lists: Sequence[Sequence[Any]]) -> bool:
+    """Whether all arrays are of one float dtype, each as its parameter, and none overlaps another.
+
+    A parameter has no gaps, its axes in any order.
+    """
+    if not lists[0]:
+        return False
+    dtype, ends = lists[0][0].dtype, []
     if dtype != np.float32 and dtype != np.float64:
-        return None
-    for a in arrays:
-        if a.strides != strides or a.dtype != dtype:
-            break
-    else:
-        if first.flags.c_contiguous:
-            return [a.reshape(-1) for a in arrays]
-        order = sorted(range(first.ndim), key=lambda axis: -strides[axis])
-        if first.transpose(order).flags.c_contiguous:
-            return [a.transpose(order).reshape(-1) for a in arrays]
-    return None
+        return False
+    for arrays in zip(*lists, strict=True):
+        p = arrays[0]
+        for a in arrays:
+            if type(a) is not np.ndarray or a.dtype != dtype or a.shape != p.shape:
+                return False
+            if a.strides != p.strides or not (a.flags.aligned and a.flags.writeable):
+                return False
+            ends.append((address(a), address(a) + a.nbytes))
+        order = sorted(range(p.ndim), key=lambda axis: -p.strides[axis])
+        if not p.transpose(order).flags.c_contiguous:
+            return False
+    ends.sort()
+    return all(end <= start for (_, end), (start, _) in itertools.pairwise(ends))
 
 
-def sgd_(
-    p: Any,
-    g: Any,
-    buf: Any,
+def _copy(g: Any, p: Any) -> Any:
+    """A gradient in the memory order of its parameter."""
+    copy = np.empty_like(p)
+    copy[...] = g
+    return copy
+
+
+@helper
+def _piece(a: Any, task: int) -> tuple[int, int, int]:
+    """Which tensor a task belongs to, and from where to where its numbers are."""
+    pieces = integers(a.pieces)
+    return pieces[3 * task], pieces[3 * task + 1], pieces[3 * task + 2]
+
+
+@helper
+def _place(a: Any, which: int, tensor: int) -> int:
+    """The address of one of a tensor's arrays: 0 is the parameter itself."""
+    return integers(a.arrays)[which * a.count + tensor]
+
+
+# ---- SGD ----------------------------------------------------------------------------------------
+
+
+def sgd_(p: Any, g: Any, buf: Any, *options: Any) -> None:
+    """See `minidl_kernels.reference.updates.sgd_`, the definition."""
+    if not _sgd([p], [g], None if buf is None else [buf], *options):
+        generic.sgd_(p, g, buf, *options)
+
+
+def sgd_all_(ps: Any, gs: Any, bufs: Any, *options: Any) -> None:
+    """See `minidl_kernels.reference.updates.sgd_all_`, the definition."""
+    if not _sgd(ps, gs, bufs, *options):
+        for i, (p, g) in enumerate(zip(ps, gs, strict=True)):
+            sgd_(p, g, None if bufs is None else bufs[i], *options)
+
+
+def _sgd(
+    ps: Any,
+    gs: Any,
+    bufs: Any,
     lr: float,
     momentum: float,
     dampening: float,
     weight_decay: float,
     nesterov: bool,
     first: bool,
-) -> None:
-    """See `minidl_kernels.reference.updates.sgd_`, the definition."""
-    rows = _rows(p, g) if buf is None else _rows(p, g, buf)
-    if rows is None:
-        return generic.sgd_(p, g, buf, lr, momentum, dampening, weight_decay, nesterov, first)
-    _sgd.sized(
-        p.size, rows[0], rows[1], rows[-1], float(lr), float(momentum), 1 - float(dampening),
-        float(weight_decay), bool(nesterov), bool(first),
-    )  # fmt: skip
-    return None
+) -> bool:
+    """Make the step in one launch; False if that cannot be done."""
+    plan = _plan(_SGD, ps) if bufs is None else _plan(_SGD, ps, bufs)
+    numbers = lr, momentum, 1 - dampening, weight_decay, nesterov, first
+    return plan is not None and plan.launch((_sgd32, _sgd64), ps, gs, *numbers)
 
 
-@compiled(parallel=True)
-def _sgd(
-    p: Any,
-    g: Any,
-    buf: Any,
-    lr: float,
-    momentum: float,
-    share: float,
-    decay: float,
-    nesterov: bool,
-    first: bool,
-) -> None:
-    for task in prange(-(-p.size // CHUNK)):
-        part = slice(task * CHUNK, min(task * CHUNK + CHUNK, p.size))
-        _sgd_part(
-            p[part], g[part], buf[part], p.dtype.type(lr), p.dtype.type(momentum),
-            p.dtype.type(share), p.dtype.type(decay), nesterov, first,
-        )  # fmt: skip
+def _sgd32(task: int, room: int, args: int) -> None:
+    a = _sgd_record(args)
+    i, start, end = _piece(a, task)
+    p, g = floats(_place(a, 0, i)), floats(integers(a.gradients)[i])
+    buf = floats(_place(a, 1 if a.momentum != 0 else 0, i))
+    _sgd_part(p[start:end], g[start:end], buf[start:end], a)
+
+
+def _sgd64(task: int, room: int, args: int) -> None:
+    a = _sgd_record(args)
+    i, start, end = _piece(a, task)
+    p, g = doubles(_place(a, 0, i)), doubles(integers(a.gradients)[i])
+    buf = doubles(_place(a, 1 if a.momentum != 0 else 0, i))
+    _sgd_part(p[start:end], g[start:end], buf[start:end], a)
 
 
 @helper
-def _sgd_part(
-    p: Any,
-    g: Any,
-    buf: Any,
-    lr: Any,
-    momentum: Any,
-    share: Any,
-    decay: Any,
-    nesterov: bool,
-    first: bool,
-) -> None:
+def _sgd_part(p: Any, g: Any, buf: Any, a: Any) -> None:
+    number = p.dtype.type
+    lr, momentum, share, decay = number(a.lr), number(a.momentum), number(a.share), number(a.decay)
     for i in range(p.size):
         step = g[i]
-        if decay != 0:
+        if a.decay != 0:
             step = step + decay * p[i]
-        if momentum != 0:
+        if a.momentum != 0:
             b = step
-            if not first:
-                b = momentum * buf[i] + (step if share == 1 else share * step)
+            if a.first == 0:
+                b = momentum * buf[i] + (step if a.share == 1 else share * step)
             buf[i] = b
-            step = step + momentum * b if nesterov else b
+            step = step + momentum * b if a.nesterov != 0 else b
         p[i] = p[i] - lr * step
 
 
-def adam_(
-    p: Any,
-    g: Any,
-    m: Any,
-    v: Any,
-    vmax: Any,
+# ---- Adam ---------------------------------------------------------------------------------------
+
+
+def adam_(p: Any, g: Any, m: Any, v: Any, vmax: Any, *options: Any) -> None:
+    """See `minidl_kernels.reference.updates.adam_`, the definition."""
+    if not _adam([p], [g], [m], [v], None if vmax is None else [vmax], *options):
+        generic.adam_(p, g, m, v, vmax, *options)
+
+
+def adam_all_(ps: Any, gs: Any, ms: Any, vs: Any, vmaxs: Any, *options: Any) -> None:
+    """See `minidl_kernels.reference.updates.adam_all_`, the definition."""
+    if not _adam(ps, gs, ms, vs, vmaxs, *options):
+        for i, (p, g, m, v) in enumerate(zip(ps, gs, ms, vs, strict=True)):
+            adam_(p, g, m, v, None if vmaxs is None else vmaxs[i], *options)
+
+
+def _adam(
+    ps: Any,
+    gs: Any,
+    ms: Any,
+    vs: Any,
+    vmaxs: Any,
     step: int,
     lr: float,
     b1: float,
@@ -116,69 +243,48 @@ def adam_(
     eps: float,
     wd: float,
     decoupled: bool,
-) -> None:
-    """See `minidl_kernels.reference.updates.adam_`, the definition."""
-    rows = _rows(p, g, m, v) if vmax is None else _rows(p, g, m, v, vmax)
-    if rows is None:
-        return generic.adam_(p, g, m, v, vmax, step, lr, b1, b2, eps, wd, decoupled)
-    lr, b1, b2, wd = float(lr), float(b1), float(b2), float(wd)
+) -> bool:
+    """Make the step in one launch; False if that cannot be done."""
+    plan = _plan(_ADAM, ps, ms, vs) if vmaxs is None else _plan(_ADAM, ps, ms, vs, vmaxs)
+    root, rate = 1 / math.sqrt(1 - b2**step), lr / (1 - b1**step)
     kept, added = (1 - lr * wd, 0.0) if decoupled else (1.0, wd)
-    _adam.sized(
-        p.size, rows[0], rows[1], rows[2], rows[3], rows[-1], vmax is not None, b1, b2,
-        math.sqrt(1 - b2**step), lr / (1 - b1**step), float(eps), kept, added,
-    )  # fmt: skip
-    return None
+    numbers = b1, b2, root, rate, eps, kept, added, vmaxs is not None
+    return plan is not None and plan.launch((_adam32, _adam64), ps, gs, *numbers)
 
 
-@compiled(parallel=True)
-def _adam(
-    p: Any,
-    g: Any,
-    m: Any,
-    v: Any,
-    vmax: Any,
-    largest: bool,
-    b1: float,
-    b2: float,
-    root: float,
-    rate: float,
-    eps: float,
-    kept: float,
-    added: float,
-) -> None:
-    number = p.dtype.type
-    for task in prange(-(-p.size // CHUNK)):
-        part = slice(task * CHUNK, min(task * CHUNK + CHUNK, p.size))
-        _adam_part(
-            p[part], g[part], m[part], v[part], vmax[part], largest, b1 > 0.5,
-            number(1 - b1 if b1 > 0.5 else b1), number(b2), number(1 - b2), number(root),
-            number(rate), number(eps), number(kept), number(added),
-        )  # fmt: skip
+def _adam32(task: int, room: int, args: int) -> None:
+    a = _adam_record(args)
+    i, start, end = _piece(a, task)
+    p, g = floats(_place(a, 0, i)), floats(integers(a.gradients)[i])
+    m, v, vmax = floats(_place(a, 1, i)), floats(_place(a, 2, i)), floats(_vmax(a, i))
+    _adam_part(p[start:end], g[start:end], m[start:end], v[start:end], vmax[start:end], a)
+
+
+def _adam64(task: int, room: int, args: int) -> None:
+    a = _adam_record(args)
+    i, start, end = _piece(a, task)
+    p, g = doubles(_place(a, 0, i)), doubles(integers(a.gradients)[i])
+    m, v, vmax = doubles(_place(a, 1, i)), doubles(_place(a, 2, i)), doubles(_vmax(a, i))
+    _adam_part(p[start:end], g[start:end], m[start:end], v[start:end], vmax[start:end], a)
 
 
 @helper
-def _adam_part(
-    p: Any,
-    g: Any,
-    m: Any,
-    v: Any,
-    vmax: Any,
-    largest: bool,
-    slow: bool,
-    share: Any,
-    b2: Any,
-    rest: Any,
-    root: Any,
-    rate: Any,
-    eps: Any,
-    kept: Any,
-    added: Any,
-) -> None:
+def _vmax(a: Any, tensor: int) -> int:
+    return _place(a, 3 if a.largest != 0 else 2, tensor)
+
+
+@helper
+def _adam_part(p: Any, g: Any, m: Any, v: Any, vmax: Any, a: Any) -> None:
+    number = p.dtype.type
+    slow, largest, decays, adds = a.b1 > 0.5, a.largest != 0, a.kept != 1, a.added != 0
+    share = number(1 - a.b1 if slow else a.b1)  # of two equal formulas the one that loses less
+    b2, rest, root, rate = number(a.b2), number(1 - a.b2), number(a.root), number(a.rate)
+    eps, kept, added = number(a.eps), number(a.kept), number(a.added)
     for i in range(p.size):
         x, slope = p[i], g[i]
-        if kept != 1:
+        if decays:
             x = x * kept
-        if added != 0:
+        if adds:
             slope = slope + added * x
         change = (slope - m[i]) * share
         mean = m[i] + change if slow else slope - change
@@ -187,7 +293,7 @@ def _adam_part(
         if largest:
             square = np.maximum(vmax[i], square)
             vmax[i] = square
-        p[i] = x - mean / (np.sqrt(square) / root + eps) * rate
+        p[i] = x - mean / (np.sqrt(square) * root + eps) * rate
 
 
 def warm_up(dtype: str) -> None:

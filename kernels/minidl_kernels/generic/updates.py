@@ -7,7 +7,7 @@ import numpy as np
 
 from minidl_kernels.generic.arrays import array_module
 
-__all__ = ["adam_", "sgd_"]
+__all__ = ["adam_", "adam_all_", "sgd_", "sgd_all_"]
 
 
 @np.errstate(all="ignore")
@@ -33,6 +33,12 @@ def sgd_(
             buf += float(1 - dampening) * g if dampening else g
         g = g + float(momentum) * buf if nesterov else buf
     p -= float(lr) * g
+
+
+def sgd_all_(ps: list[Any], gs: list[Any], bufs: list[Any] | None, *options: Any) -> None:
+    """See `minidl_kernels.reference.updates.sgd_all_`, the definition."""
+    for i, (p, g) in enumerate(zip(ps, gs, strict=True)):
+        sgd_(p, g, None if bufs is None else bufs[i], *options)
 
 
 @np.errstate(all="ignore")
@@ -72,8 +78,21 @@ def adam_(
     if vmax is not None:
         xp.maximum(vmax, v, out=vmax)
     xp.sqrt(v if vmax is None else vmax, out=room)
-    room /= math.sqrt(1 - b2**step)
+    room *= 1 / math.sqrt(1 - b2**step)
     room += eps
     xp.divide(m, room, out=room)
     room *= lr / (1 - b1**step)
     p -= room
+
+
+def adam_all_(
+    ps: list[Any],
+    gs: list[Any],
+    ms: list[Any],
+    vs: list[Any],
+    vmaxs: list[Any] | None,
+    *options: Any,
+) -> None:
+    """See `minidl_kernels.reference.updates.adam_all_`, the definition."""
+    for i, (p, g, m, v) in enumerate(zip(ps, gs, ms, vs, strict=True)):
+        adam_(p, g, m, v, None if vmaxs is None else vmaxs[i], *options)

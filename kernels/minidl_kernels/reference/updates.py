@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["adam_", "sgd_"]
+__all__ = ["adam_", "adam_all_", "sgd_", "sgd_all_"]
 
 
 @np.errstate(all="ignore")
@@ -34,6 +34,12 @@ def sgd_(
             buf[i] = step if first else momentum * buf[i] + (1 - dampening) * step
             step = step + momentum * buf[i] if nesterov else buf[i]
         p[i] = p[i] - lr * step
+
+
+def sgd_all_(ps: list[Any], gs: list[Any], bufs: list[Any] | None, *options: Any) -> None:
+    """`sgd_` of several parameters with the same options; bufs : None where `momentum` is 0."""
+    for i, (p, g) in enumerate(zip(ps, gs, strict=True)):
+        sgd_(p, g, None if bufs is None else bufs[i], *options)
 
 
 @np.errstate(all="ignore")
@@ -76,3 +82,16 @@ def adam_(
         if vmax is not None:
             vmax[i] = spread = np.maximum(vmax[i], v[i])
         p[i] = p[i] - rate * m[i] / (np.sqrt(spread) / root + eps)
+
+
+def adam_all_(
+    ps: list[Any],
+    gs: list[Any],
+    ms: list[Any],
+    vs: list[Any],
+    vmaxs: list[Any] | None,
+    *options: Any,
+) -> None:
+    """`adam_` of several parameters with the same options, at the same step."""
+    for i, (p, g, m, v) in enumerate(zip(ps, gs, ms, vs, strict=True)):
+        adam_(p, g, m, v, None if vmaxs is None else vmaxs[i], *options)
