@@ -131,8 +131,9 @@ def helper(function: Callable[..., Any] | None = None, **options: Any) -> Any:
 def native(name: str, signature: Any) -> Callable[[Callable[..., Any]], Any]:
     """Compile a function of numbers and pointers at once; kernels then call it as C's `name`."""
 
+    # Inlined into the form that C calls, which would else copy its arguments for a second call.
     def make(function: Callable[..., Any]) -> Any:
-        made = c_function(function, "native", signature, error_model="numpy")
+        made = c_function(function, "native", signature, error_model="numpy", forceinline=True)
         llvmlite.binding.add_symbol(name, made.address)
         return made
 

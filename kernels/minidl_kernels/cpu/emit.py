@@ -24,6 +24,7 @@ __all__ = [
     "lanes",
     "masked_load",
     "masked_store",
+    "opaque",
     "prefetch",
     "splatted",
     "vector_of",
@@ -123,6 +124,11 @@ def prefetch(b: Any, pointer: Any, write: bool) -> None:
     kind = ir.FunctionType(ir.VoidType(), [byte, INT, INT, INT])
     function = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
     b.call(function, [b.bitcast(pointer, byte), INT(int(write)), INT(3), INT(1)])
+
+
+def opaque(b: Any, number: Any) -> Any:
+    """The same number or address, of which LLVM now knows nothing: it costs no instruction."""
+    return b.asm(ir.FunctionType(number.type, [number.type]), "", "=r,0", [number], False)
 
 
 def alignment(vector: Any) -> int:

@@ -23,6 +23,7 @@ from minidl_kernels.cpu.emit import (
     intrinsic,
     masked_load,
     masked_store,
+    opaque,
     prefetch,
     splatted,
     vector_of,
@@ -96,7 +97,9 @@ def _tile(
         first_b = element(context, emit, sig.args[7], b_, b0_)
         next_a = cgutils.alloca_once(emit, first_a.type)
         next_b = cgutils.alloca_once(emit, first_b.type)
-        offsets = [emit.mul(am_, am_.type(m)) for m in range(height)]
+        # Opaque, or LLVM makes each address of a step from the one before: a chain of six sums,
+        # as long as the step itself, so that one tile cannot begin while another one ends.
+        offsets = [opaque(emit, emit.mul(am_, am_.type(m))) for m in range(height)]
         with cgutils.for_range(emit, steps_) as step:
             emit.store(emit.gep(first_a, [emit.mul(step.index, at_)]), next_a)
             emit.store(emit.gep(first_b, [emit.mul(step.index, bt_)]), next_b)
@@ -116,8 +119,8 @@ def _tile(
                     for j in range(vectors):
                         s = sums[m, j]
                         emit.store(fused(emit, number, row[j], emit.load(s)), s)
-                emit.store(emit.gep(at_a, [ak_]), next_a)
-                emit.store(emit.gep(at_b, [bk_]), next_b)
+                emit.store(opaque(emit, emit.gep(at_a, [ak_])), next_a)
+                emit.store(opaque(emit, emit.gep(at_b, [bk_])), next_b)
 
         with emit.if_else(whole) as (full, part):
             with full:
@@ -131,7 +134,7 @@ def _tile(
     return sig, generate
 
 
-@helper
+@helper(forceinline=True)
 def gemm_tile(
     rows: Any,
     a: Any,
@@ -229,7 +232,7 @@ def gemm_rows(
     return sig, generate
 
 
-@helper
+@helper(forceinline=True)
 def _rows(
     m: Any,
     a: Any,
