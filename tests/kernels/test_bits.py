@@ -1,4 +1,8 @@
-"""The same bits on one thread and on two, and again: sums are cut into parts that do not know."""
+"""The same bits on one thread and on two, and again: sums are cut into parts that do not know.
+
+Every kernel is called, and in these calls everything that is compiled to be shared among threads is
+shared: what a new kernel brings fails here until `every_kernel` has a call that uses it.
+"""
 
 import os
 import subprocess
@@ -6,82 +10,61 @@ import sys
 from pathlib import Path
 
 import pytest
+from every_kernel import CALLS
+
+import minidl_kernels as kernels
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
-import hashlib
+import hashlib, importlib, inspect, pkgutil
 import numpy as np
-import minidl_kernels as kernels
-from minidl_kernels.cpu import threads
+from every_kernel import CALLS, Draw, results
+from minidl_kernels import cpu
+from minidl_kernels.cpu import launch, threads
+from minidl_kernels.cpu.compiling import Kernel
 
-def arrays(*shapes):
-    rng = np.random.default_rng(0)
-    return [np.asarray(rng.normal(size=shape), DTYPE) for shape in shapes]
+def shared(kernel, *args):
+    if threads.count > 1:
+        seen.add(kernel)
+        if kernel is launch._each:
+            addresses.add(args[0])
+    return run(kernel, *args)
 
-def convolution():
-    x, w, bias = arrays((2, 19, 23, 21), (33, 19, 3, 3), 33)
-    options = (1, 1), ((1, 1), (1, 1)), (1, 1), 1
-    y = kernels.conv(x, w, *options)
-    return [y, kernels.conv_input(y, w, x.shape, *options),
-            kernels.conv_weight(y, x, w.shape, *options)]
-
-def pooling():
-    x, = arrays((4, 33, 30, 30))
-    y, index = kernels.max_pool(x, (3, 3), (2, 2), (1, 1), (1, 1), False)
-    return [y, kernels.max_pool_input(y, index, x.shape)]
-
-def classification():
-    x, = arrays((300, 101))
-    target = np.arange(300) % 101
-    loss, powers, total = kernels.cross_entropy(x, target)
-    t = np.asarray(abs(x) % 1, DTYPE)
-    return [loss, powers, kernels.cross_entropy_input(loss, target, powers, total),
-            kernels.logistic_loss(x, t), kernels.logistic_loss_input(t, x, t)]
-
-def normalization():
-    found = []
-    x, w, b = arrays((1000, 37), 37, 37)
-    for axes in ((1,), (0,)):
-        out, centre, var, rstd = kernels.standardize(x, w, b, axes, (1, 37), 1e-5)
-        wanted = ("x", "weight", "bias")
-        found += [out, centre, var, *kernels.standardize_gradient(
-            x, w, axes, (1, 37), centre, rstd, out, None, None, wanted)]
-    return found
-
-def updates():
-    p, g, m, v = arrays(70001, 70001, 70001, 70001)
-    kernels.sgd_(p, g, m, 0.1, 0.9, 0, 0.01, True, False)
-    kernels.adam_(p, g, m, abs(v), None, 3, 0.1, 0.9, 0.99, 1e-8, 0.1, True)
-    ps, gs, ms, vs = (arrays(3, 20011, 4096, 1, 5000) for _ in range(4))
-    kernels.adam_all_(ps, gs, ms, [abs(v) for v in vs], None, 3, 0.1, 0.9, 0.99, 1e-8, 0, False)
-    return [p, m, *[np.append(p.ravel(), m) for p, m in zip(ps, ms)]]
-
-def random_words():
-    return [kernels.philox(np.zeros(1), 7, 2**64 - 5, 100003)]
-
-def digest(family):
-    return hashlib.sha256(b"".join(np.ascontiguousarray(a).tobytes() for a in family())).hexdigest()
-
-for DTYPE in ("f4", "f8"):
-    for family in (convolution, pooling, classification, normalization, updates,
-                   random_words):
-        found = []
+seen, addresses, run = set(), set(), Kernel.__call__
+Kernel.__call__ = shared
+for dtype in ("float32", "float64"):
+    for call in CALLS:
+        found = set()
         for threads.count in (1, 2, 1, 2):
-            found.append(digest(family))
-        print(family.__name__, DTYPE, len(set(found)))
-assert threads.layer() is not None  # there were launches on two threads
+            arrays = results(call, CALLS[call](Draw(dtype, large=True)))
+            bits = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)
+            found.add(hashlib.sha256(bits).hexdigest())
+        print(dtype, call, len(found), sep="\t")
+seen |= {task for task, made in launch._compiled.items() if made.address in addresses}
+for name in sorted(module.name for module in pkgutil.iter_modules(cpu.__path__)):
+    for made in vars(importlib.import_module(f"{cpu.__name__}.{name}")).values():
+        task = inspect.isfunction(made) and [*inspect.signature(made).parameters] == TASK
+        if (task or isinstance(made, Kernel) and made.parallel is not None) and made not in seen:
+            print("alone", made.__module__, made.__name__, sep="\t")
 """
+# What `race` measures a machine with is no kernel.
+OTHERS = [["alone", "minidl_kernels.cpu.limits", name] for name in ("_copy", "_multiply")]
+
+
+def test_every_kernel_is_called() -> None:
+    assert {call.partition(":")[0] for call in CALLS} == set(kernels.KERNELS)
 
 
 @pytest.mark.slow
 def test_the_same_bits_at_any_number_of_threads() -> None:
-    paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
+    paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels"), str(Path(__file__).parent)])
     environment = {"PYTHONPATH": paths, "NUMBA_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "1"}
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", f"TASK = ['task', 'room', 'args']{PROGRAM}"],
         env=os.environ | environment, capture_output=True, text=True, check=False, timeout=600,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert len(lines) == 12
-    assert [line for line in lines if not line.endswith(" 1")] == []
+    lines = [line.split("\t") for line in done.stdout.splitlines()]
+    calls = [[dtype, call, "1"] for dtype in ("float32", "float64") for call in CALLS]
+    assert lines[: len(calls)] == calls
+    assert sorted(lines[len(calls) :]) == OTHERS
