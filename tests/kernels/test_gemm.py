@@ -1,5 +1,8 @@
 """The register tile and its packing against NumPy's product: every size, every stride, no spill."""
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numba
@@ -87,3 +90,36 @@ def test_a_row_has_the_same_bits_in_any_tile() -> None:
         )  # fmt: skip
         seen |= {row.tobytes() for row in c}
     assert len(seen) == 1
+
+
+@pytest.mark.skipif(not gemm.WIDE, reason="this machine has vectors of eight lanes only")
+def test_vectors_of_eight_lanes_give_the_same_bits_as_those_of_sixteen() -> None:
+    """What another machine computes: the same sums in the same order."""
+    program = """
+import hashlib, sys
+import numba
+import numpy as np
+from minidl_kernels.cpu import gemm
+gemm_rows = numba.njit(lambda *args: gemm.gemm_rows(*args))
+rng, found = np.random.default_rng(0), hashlib.sha256()
+a, b = rng.normal(size=20 * 37).astype("f4"), rng.normal(size=37 * 16).astype("f4")
+for m in range(1, 20):
+    for width in range(1, 17):
+        c = np.ones((m, 17), "f4")
+        gemm_rows(m, a, 0, 37, 1, 0, b, 0, 16, 0, 1, 37, c.reshape(-1), 0, 17, width, m % 2 == 0)
+        found.update(c.tobytes())
+print(gemm.WIDE, found.hexdigest())
+"""
+    _, cpu, features = numba.core.registry.cpu_target.target_context.codegen().magic_tuple()
+    narrow = features.replace("+avx512", "-avx512")
+    seen = []
+    for chosen in (features, narrow):
+        plain = {"NUMBA_CPU_NAME": cpu, "NUMBA_CPU_FEATURES": chosen}
+        path = {"PYTHONPATH": os.pathsep.join(sys.path)}
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True,
+            env=os.environ | path | plain, check=True,
+        )  # fmt: skip
+        seen.append(done.stdout.split())
+    assert [wide for wide, _ in seen] == ["True", "False"]
+    assert seen[0][1] == seen[1][1]

@@ -40,16 +40,16 @@ intrinsic: Any = extending.intrinsic
 _KINDS = {types.float32: ir.FloatType(), types.float64: ir.DoubleType(), types.int32: INT}
 
 
-def vector_of(dtype: Any) -> Any:
-    """LLVM's type of eight lanes of a dtype of Numba: float32, float64 or int32."""
-    return ir.VectorType(_KINDS[dtype], LANES)
+def vector_of(dtype: Any, count: int = LANES) -> Any:
+    """LLVM's type of eight (or `count`) lanes of a dtype of Numba: float32, float64 or int32."""
+    return ir.VectorType(_KINDS[dtype], count)
 
 
-def splatted(b: Any, number: Any) -> Any:
+def splatted(b: Any, number: Any, count: int = LANES) -> Any:
     """A number in every lane."""
-    vector = ir.VectorType(number.type, LANES)
+    vector = ir.VectorType(number.type, count)
     first = b.insert_element(ir.Constant(vector, ir.Undefined), number, INT(0))
-    return b.shuffle_vector(first, ir.Constant(vector, ir.Undefined), lanes([0] * LANES))
+    return b.shuffle_vector(first, ir.Constant(vector, ir.Undefined), lanes([0] * count))
 
 
 def lanes(numbers: list[int]) -> Any:
@@ -60,12 +60,13 @@ def lanes(numbers: list[int]) -> Any:
 def constant(vector: Any, number: float) -> Any:
     """A number that is known, in every lane."""
     number = float(np.float32(number)) if vector.element == ir.FloatType() else float(number)
-    return ir.Constant(vector, [ir.Constant(vector.element, number)] * LANES)
+    return ir.Constant(vector, [ir.Constant(vector.element, number)] * vector.count)
 
 
 def _suffix(vector: Any) -> str:
     """How LLVM's intrinsics name a type of vector."""
-    return {ir.FloatType(): "v8f32", ir.DoubleType(): "v8f64", INT: "v8i32"}[vector.element]
+    kinds = {ir.FloatType(): "f32", ir.DoubleType(): "f64", INT: "i32"}
+    return f"v{vector.count}{kinds[vector.element]}"
 
 
 def call(b: Any, name: str, result: Any, *args: Any) -> Any:
@@ -92,26 +93,27 @@ def address(context: Any, b: Any, array: Any, value: Any, index: Any) -> Any:
     return b.bitcast(pointer, vector_of(array.dtype).as_pointer())
 
 
-def _mask(b: Any, count: Any) -> Any:
-    """True in the first `count` lanes."""
-    return b.icmp_signed("<", lanes(list(range(LANES))), splatted(b, b.trunc(count, INT)))
+def _mask(b: Any, vector: Any, count: Any) -> Any:
+    """True in the first `count` lanes of a type of vector."""
+    numbers = splatted(b, b.trunc(count, INT), vector.count)
+    return b.icmp_signed("<", lanes(list(range(vector.count))), numbers)
 
 
 def masked_load(b: Any, pointer: Any, count: Any) -> Any:
     """The first `count` lanes from memory, zeros in the others."""
     vector = pointer.type.pointee
     suffix = _suffix(vector)
-    mask, align = _mask(b, count), INT(alignment(vector))
+    mask, align = _mask(b, vector, count), INT(alignment(vector))
     kind = ir.FunctionType(vector, [pointer.type, INT, mask.type, vector])
     name = f"llvm.masked.load.{suffix}.p0{suffix}"
     function = cgutils.get_or_insert_function(b.module, kind, name)
-    return b.call(function, [pointer, align, mask, ir.Constant(vector, [0] * LANES)])
+    return b.call(function, [pointer, align, mask, ir.Constant(vector, [0] * vector.count)])
 
 
 def masked_store(b: Any, pointer: Any, value: Any, count: Any) -> None:
     """The first `count` lanes to memory."""
     suffix = _suffix(value.type)
-    mask, align = _mask(b, count), INT(alignment(value.type))
+    mask, align = _mask(b, value.type, count), INT(alignment(value.type))
     kind = ir.FunctionType(ir.VoidType(), [value.type, pointer.type, INT, mask.type])
     name = f"llvm.masked.store.{suffix}.p0{suffix}"
     function = cgutils.get_or_insert_function(b.module, kind, name)

@@ -4,18 +4,22 @@
 block of 6 x 16 sums in 12 vector registers. A step reads two vectors of B and six numbers of A and
 does 12 multiplications of vectors, 2 * 96 operations for 22 numbers read: the units that multiply
 never wait for memory (measured: 116 GFLOP/s on one core at 3.7 GHz, of 118 there are).
+
+A machine with AVX-512 has 32 registers of 16 lanes of float32. There a row of a tile is one vector,
+not two: half the instructions for the same sums, in the same order, so with the same bits. Even
+where the arithmetic units take as long for 16 lanes as for twice 8 (Zen 4), a tile can begin while
+the one before it ends: with a depth of 27, where a tile is short, 113 GFLOP/s and not 108.
 """
 
 from typing import Any
 
 from llvmlite import ir
 from numba import carray, types
-from numba.core import cgutils
+from numba.core import cgutils, registry
 
 from minidl_kernels.cpu.compiling import helper, native
 from minidl_kernels.cpu.emit import (
     INT64,
-    address,
     alignment,
     constant,
     element,
@@ -32,7 +36,8 @@ from minidl_kernels.cpu.simd import LANES, ask_for, load, splat, store, transpos
 
 __all__ = ["TILE_COLUMNS", "TILE_ROWS", "gemm_rows", "gemm_tile", "pack", "pack_transposed"]
 
-TILE_ROWS, TILE_COLUMNS = 6, 16  # a full tile: 12 of the 16 vector registers that AVX2 has
+WIDE = "+avx512f" in registry.cpu_target.target_context.codegen().magic_tuple()[2]
+TILE_ROWS, TILE_COLUMNS = 8 if WIDE else 6, 16
 
 
 @intrinsic(prefer_literal=True)
@@ -57,8 +62,9 @@ def _tile(
     width: Any,
     add: Any,
 ) -> Any:
-    """`gemm_tile` for a number of rows, and of vectors in a row, that the compiler knows."""
-    n, height, vectors = types.intp, rows.literal_value, columns.literal_value
+    """`gemm_tile` for a number of rows, and of eights of columns, that the compiler knows."""
+    n, height, columns_ = types.intp, rows.literal_value, LANES * columns.literal_value
+    count = columns_ if WIDE and c.dtype == types.float32 else LANES  # lanes of a vector
     sig = types.void(
         rows, columns, a, n, n, n, n, b, n, n, n, n, n, c, n, n, n, types.boolean
     )  # fmt: skip
@@ -67,18 +73,20 @@ def _tile(
         a_, a0_, am_, ak_, at_, b_, b0_, bk_, bt_, steps_, depth_, c_, c0_, cm_, width_, add_ = (
             args[2:]
         )
-        emit, vector = builder, vector_of(c.dtype)
+        emit, vector = builder, vector_of(c.dtype, count)
         align = alignment(vector)
-        places = [(m, j) for m in range(height) for j in range(vectors)]
+        firsts = range(0, columns_, count)  # the columns with which vectors begin
+        places = [(m, j) for m in range(height) for j in firsts]
         sums = {place: cgutils.alloca_once(emit, vector) for place in places}
-        whole = emit.icmp_signed("==", width_, width_.type(LANES * vectors))
+        whole = emit.icmp_signed("==", width_, width_.type(columns_))
 
         def place_of(m: int, j: int) -> Any:
-            index = emit.add(emit.add(c0_, emit.mul(cm_, cm_.type(m))), cm_.type(LANES * j))
-            return address(context, emit, sig.args[13], c_, index)
+            index = emit.add(emit.add(c0_, emit.mul(cm_, cm_.type(m))), cm_.type(j))
+            place = element(context, emit, sig.args[13], c_, index)
+            return emit.bitcast(place, vector.as_pointer())
 
         def left(j: int) -> Any:
-            return emit.sub(width_, width_.type(LANES * j))
+            return emit.sub(width_, width_.type(j))
 
         # The lines of C are asked for now, so that they are here when the sums are.
         for m in range(height):
@@ -105,18 +113,13 @@ def _tile(
             emit.store(emit.gep(first_b, [emit.mul(step.index, bt_)]), next_b)
             with cgutils.for_range(emit, depth_):
                 at_a, at_b = emit.load(next_a), emit.load(next_b)
-                row = [
-                    emit.load(
-                        emit.bitcast(
-                            emit.gep(at_b, [b0_.type(LANES * j)]), vector.as_pointer()
-                        ),
-                        align=align,
-                    )
-                    for j in range(vectors)
-                ]  # fmt: skip
+                row = {}
+                for j in firsts:
+                    place = emit.bitcast(emit.gep(at_b, [b0_.type(j)]), vector.as_pointer())
+                    row[j] = emit.load(place, align=align)
                 for m in range(height):
-                    number = splatted(emit, emit.load(emit.gep(at_a, [offsets[m]])))
-                    for j in range(vectors):
+                    number = splatted(emit, emit.load(emit.gep(at_a, [offsets[m]])), count)
+                    for j in firsts:
                         s = sums[m, j]
                         emit.store(fused(emit, number, row[j], emit.load(s)), s)
                 emit.store(opaque(emit, emit.gep(at_a, [ak_])), next_a)
@@ -157,7 +160,7 @@ def gemm_tile(
     """One block of a matrix product, or of several whose results are added, held in registers.
 
         C[m, n] (+)= sum over t < steps, k < depth of  A[t, m, k] * B[t, k, n]
-        m < rows <= 6, n < width <= 16
+        m < rows <= TILE_ROWS, n < width <= 16
 
     a, b, c : contiguous arrays of one dtype, in which the blocks lie with any strides:
         A[t, m, k] = a[a0 + t * at + m * am + k * ak]
@@ -168,7 +171,11 @@ def gemm_tile(
     Every sum runs in the same order, whatever the number of rows.
     """
     if width > LANES:
-        if rows == 6:
+        if WIDE and rows == 8:
+            _tile(8, 2, a, a0, am, ak, at, b, b0, bk, bt, steps, depth, c, c0, cm, width, add)
+        elif WIDE and rows == 7:
+            _tile(7, 2, a, a0, am, ak, at, b, b0, bk, bt, steps, depth, c, c0, cm, width, add)
+        elif rows == 6:
             _tile(6, 2, a, a0, am, ak, at, b, b0, bk, bt, steps, depth, c, c0, cm, width, add)
         elif rows == 5:
             _tile(5, 2, a, a0, am, ak, at, b, b0, bk, bt, steps, depth, c, c0, cm, width, add)
@@ -180,8 +187,8 @@ def gemm_tile(
             _tile(2, 2, a, a0, am, ak, at, b, b0, bk, bt, steps, depth, c, c0, cm, width, add)
         else:
             _tile(1, 2, a, a0, am, ak, at, b, b0, bk, bt, steps, depth, c, c0, cm, width, add)
-    elif rows == 6:
-        _tile(6, 1, a, a0, am, ak, at, b, b0, bk, bt, steps, depth, c, c0, cm, width, add)
+    elif rows == TILE_ROWS:
+        _tile(TILE_ROWS, 1, a, a0, am, ak, at, b, b0, bk, bt, steps, depth, c, c0, cm, width, add)
     else:
         for m in range(rows):
             i, j = a0 + m * am, c0 + m * cm
@@ -209,7 +216,7 @@ def gemm_rows(
     width: Any,
     add: Any,
 ) -> Any:
-    """`gemm_tile` for any number m of rows, cut into tiles of 6 to 4 where that can be.
+    """`gemm_tile` for any number m of rows, cut into tiles of TILE_ROWS to half as many.
 
     For float32 it is a call of one function that all kernels share, `minidl_gemm_rows`: tiles take
     far longer to compile than all that is around them.
@@ -255,11 +262,9 @@ def _rows(
     done = 0
     while done < m:
         left = m - done
-        rows = min(left, 6)
-        if left == 7 or left == 8:  # 4 + 4 or 4 + 3, not 6 + 2 or 6 + 1: small tiles are slow
-            rows = 4
-        elif left == 9 or left == 10:
-            rows = 5
+        rows = min(left, TILE_ROWS)
+        if TILE_ROWS < left < 2 * TILE_ROWS:
+            rows = (left + 1) // 2  # not 6 + 1: small tiles are slow
         i, j = a0 + done * am, c0 + done * cm
         gemm_tile(rows, a, i, am, ak, at, b, b0, bk, bt, steps, depth, c, j, cm, width, add)
         done += rows

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from minidl_kernels.cpu.gemm import TILE_COLUMNS, TILE_ROWS, gemm_rows
+from minidl_kernels.cpu.gemm import TILE_COLUMNS, gemm_rows
 from minidl_kernels.cpu.launch import floats, launch, record
 from minidl_kernels.cpu.memory import address
 from minidl_kernels.cpu.simd import LANES, load, store
@@ -15,6 +15,7 @@ from minidl_kernels.cpu.simd import LANES, load, store
 __all__ = ["copy", "multiply"]
 
 PIECE = 1 << 16  # numbers that a task copies
+ROWS = 6  # of the tile: enough sums that none waits for its last addition
 
 _RECORD = np.dtype([(name, np.intp) for name in ("repeats", "depth", "x", "y", "size")])
 _arguments = record(_RECORD)
@@ -23,7 +24,7 @@ _arguments = record(_RECORD)
 def multiply(tasks: int, repeats: int, depth: int) -> None:
     """Add up `repeats` times `depth` products in each of 6 x 16 sums, in each of some tasks."""
     args = np.array([(repeats, depth, 0, 0, 0)], _RECORD)
-    launch(_multiply, tasks, args, (TILE_ROWS + TILE_COLUMNS) * (depth + 8) + 256, tasks == 1)
+    launch(_multiply, tasks, args, (ROWS + TILE_COLUMNS) * (depth + 8) + 256, tasks == 1)
 
 
 def copy(x: Any, y: Any) -> None:
@@ -37,11 +38,11 @@ def copy(x: Any, y: Any) -> None:
 def _multiply(task: int, room: int, args: int) -> None:
     p = _arguments(args)
     mine = floats(room)
-    a, b, c = 0, TILE_ROWS * p.depth, (TILE_ROWS + TILE_COLUMNS) * p.depth
+    a, b, c = 0, ROWS * p.depth, (ROWS + TILE_COLUMNS) * p.depth
     for i in range(c):
         mine[i] = 1
     gemm_rows(  # the same products again and again: the sums stay in registers all the time
-        TILE_ROWS, mine, a, 1, TILE_ROWS, 0, mine, b, TILE_COLUMNS, 0,
+        ROWS, mine, a, 1, ROWS, 0, mine, b, TILE_COLUMNS, 0,
         p.repeats, p.depth, mine, c, TILE_COLUMNS, TILE_COLUMNS, False,
     )  # fmt: skip
 
