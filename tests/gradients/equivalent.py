@@ -91,7 +91,23 @@ EQUIVALENT: dict[Key, str] = {
     ("lstm_gradient", "_clear(masks[t], ga[t])", "pass", 0): GATES,
     ("lstm_gradient", "_clear(masks[t], ga[t])", "masks[t]", 0): GATES,
     ("cross_entropy_input", "bool(counts.all())", "counts.all()", 0): "a bool of NumPy is one",
-    ("conv_input", "_chunks(xp, n, chunk)", "_chunks(xp, chunk, n)", 0): ROUNDING,
+    ("conv_input", "1", "2", 0): "two channels of one group each go the general way",
+    ("conv_weight", "1", "2", 1): "two channels of one group each go the general way",
+    ("output_sizes", "0", "1", 0): "where no window fits the op refuses before",
+    ("_columns", "0", "1", 3): "of no images it makes room that nobody uses",
+    ("_columns", "any((before or after for before, after in padding))",
+     "(before or after for before, after in padding)", 0): "it copies when it need not",
+    ("_columns", "x.dtype != dtype", "x.dtype == dtype", 0): "it copies when it need not",
+    ("_columns", "not x.flags.c_contiguous", "x.flags.c_contiguous", 0):
+        "it copies when it need not",
+    ("_columns", "c // groups > FEW", "c // groups <= FEW", 0): ROUNDING,
+    ("_windows", "zip(steps, stride, strict=True)", "zip(stride, steps, strict=True)", 0):
+        COMMUTES,
+    ("_windows", "zip(steps, dilation, strict=True)", "zip(dilation, steps, strict=True)", 0):
+        COMMUTES,
+    ("_in_order", "1", "2", 2): ANY_NEGATIVE,
+    ("_in_order", "1", "2", 3): ANY_NEGATIVE,
+    ("_sorted", "1", "2", 0): "one more spare row",
     # ---- minidl/ops/recurrent.py
     ("_run", "unbind(x)", "x", 0): "a tensor is iterated over its first axis",
     ("_run", "x.data if isinstance(x, TensorBase) else x",

@@ -109,6 +109,7 @@ CASES = {
         Case(A(2, 6), A(3, 2, 2), None, 2, 1, 2),
         Case(A(1, 2, 5), A(4, 1, 3), bias=A(4), padding="same", groups=2),
         Case(A(1, 1, 5), A(1, 1, 2), padding="valid", dilation=(3,)),
+        Case(A(3, 2, 4), A(2, 2, 2), stride=2),
     ],
     "conv2d": [
         Case(A(2, 2, 4, 3), A(3, 2, 3, 2), A(3)),
@@ -119,6 +120,9 @@ CASES = {
         Case(A(2, 5, 2, 3), A(1, 5, 2, 2)),
         Case(A(1, 3, 3, 4), A(6, 1, 3, 3), padding="same", groups=3),  # depthwise
         Case(A(2, 3, 3), A(2, 2, 1, 1)),
+        Case(A(3, 2, 3, 2), A(3, 2, 1, 1)),
+        Case(A(1, 2, 2, 3), A(2, 2, 1, 1), padding=1),
+        Case(A(1, 4, 2, 3), A(2, 2, 1, 2), groups=2),  # as many rows as groups
         Case(A(1, 1, 4, 4), A(1, 1, 2, 4), padding="same", torch=_same),
         Case(A(2, 4, 4), A(1, 2, 3, 3), dilation=2, padding=2),  # one image
         Case(A(0, 2, 3, 3), A(1, 2, 2, 2), A(1)),

@@ -51,6 +51,7 @@ CASES = {
     "rows_added": [
         Case(A(5, 2), I(3, 5), 3, torch=rows_added),
         Case(A(2, 3, 2), I(4, 2, 3), 4, torch=rows_added),
+        Case(A(7, 2), G([0, 2, 1, 2, 1, 1, 2]), 3, torch=rows_added),
         Case(A(0, 2), I(3, 0), 3, torch=rows_added),
     ],
     "drop": [

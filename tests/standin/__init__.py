@@ -182,8 +182,9 @@ class ndarray:
             if any(isinstance(k, np.ndarray) and k.dtype != bool for k in index):
                 places = np.arange(self.size).reshape(self.shape)[index]
                 values = np.broadcast_to(value, places.shape)
-                order = np.unravel_index(places.reshape(-1)[::-1], self.shape)
-                self.inside[order] = values.reshape(-1)[::-1]  # the first of several stays
+                any_order = np.random.default_rng(places.size).permutation(places.size)
+                order = np.unravel_index(places.reshape(-1)[any_order], self.shape)
+                self.inside[order] = values.reshape(-1)[any_order]  # which of several stays is luck
             else:
                 self.inside[index] = value
 

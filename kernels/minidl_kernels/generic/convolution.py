@@ -80,7 +80,7 @@ def conv_input(
     filters = xp.ascontiguousarray(xp.moveaxis(filters, 3, 0))
     steps = list(taps(spatial, out, kernel, stride, _before(padding), dilation))
     chunk = math.prod(kernel) * math.prod(out) * c * g.itemsize
-    for images in _chunks(xp, n, chunk):
+    for images in _chunks(xp, n, each=chunk):
         part = g[images]
         share = xp.empty((*part.shape[:-1], c), g.dtype)
         for weights, (_, outputs, inputs) in zip(filters, steps, strict=True):
@@ -139,7 +139,7 @@ def _before(padding: Pairs) -> Ints:
     return tuple(before for before, _ in padding)
 
 
-def _chunks(xp: Any, n: int, each: int) -> Iterator[slice]:
+def _chunks(xp: Any, n: int, *, each: int) -> Iterator[slice]:
     """Cut the batch into slices of so many images that their columns, `each` bytes, fit a chunk."""
     step = max(1, (CPU_CHUNK if xp is np else DEVICE_CHUNK) // max(1, each))
     return (slice(start, min(start + step, n)) for start in range(0, n, step))
@@ -174,7 +174,8 @@ def _columns(
     around = tuple(s + before + after for s, (before, after) in zip(spatial, padding, strict=True))
     inside = tuple(slice(b, b + s) for s, (b, _) in zip(spatial, padding, strict=True))
     depth, positions = math.prod(kernel) * c // groups, math.prod(out)
-    chunks = list(_chunks(xp, n, groups * depth * positions * np.dtype(dtype).itemsize))
+    chunk = groups * depth * positions * np.dtype(dtype).itemsize
+    chunks = list(_chunks(xp, n, each=chunk))
     most = chunks[0].stop if chunks else 0
     buffer = xp.empty(most * positions * groups * depth, dtype)
     canvas = None
@@ -224,7 +225,8 @@ def _depthwise(x: Any, w: Any, out: Ints, stride: Ints, padding: Pairs, dilation
     y = xp.zeros((n, *out, c, o // c), x.dtype)
     filters = _along_rows(w, c, out)
     steps = list(taps(spatial, out, kernel, stride, _before(padding), dilation))
-    for images in _chunks(xp, n, 2 * y.itemsize * math.prod(y.shape[1:])):
+    chunk = 2 * y.itemsize * math.prod(y.shape[1:])
+    for images in _chunks(xp, n, each=chunk):
         for weights, (_, outputs, inputs) in zip(filters, steps, strict=True):
             y[images][outputs] += x[images][inputs] * weights[outputs[-1]]
     return channels_first(y.reshape(n, *out, o).astype(dtype, copy=False))
@@ -240,7 +242,8 @@ def _depthwise_input(
     gx = xp.zeros((n, *spatial, c), g.dtype)
     filters = _along_rows(w, c, out)
     steps = list(taps(spatial, out, kernel, stride, _before(padding), dilation))
-    for images in _chunks(xp, n, 2 * g.itemsize * math.prod(g.shape[1:])):
+    chunk = 2 * g.itemsize * math.prod(g.shape[1:])
+    for images in _chunks(xp, n, each=chunk):
         for weights, (_, outputs, inputs) in zip(filters, steps, strict=True):
             product = g[images][outputs] * weights[outputs[-1]]
             gx[images][inputs] += product.sum(axis=-1) if o > c else product[..., 0]
@@ -257,7 +260,8 @@ def _depthwise_weight(
     g = xp.ascontiguousarray(channels_last(g), wide(dtype)).reshape(n, *out, c, o // c)
     gw = xp.zeros((math.prod(kernel), o), g.dtype)
     steps = list(taps(spatial, out, kernel, stride, _before(padding), dilation))
-    for images in _chunks(xp, n, 2 * g.itemsize * math.prod(g.shape[1:])):
+    chunk = 2 * g.itemsize * math.prod(g.shape[1:])
+    for images in _chunks(xp, n, each=chunk):
         for total, (_, outputs, inputs) in zip(gw, steps, strict=True):
             product = x[images][inputs] * g[images][outputs]
             product = product.reshape(math.prod(product.shape[:-2]), o)
