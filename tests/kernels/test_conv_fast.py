@@ -73,6 +73,18 @@ def three_by_three(draw: Any) -> Problem:
     return Problem(x, w, (1, 1), padding, (1, 1), 1)
 
 
+@st.composite
+def channelwise(draw: Any) -> Problem:
+    """What `depthwise` makes in blocks, and its like just beyond."""
+    k, step = draw(st.sampled_from([3, 5, 7])), draw(st.integers(1, 3))
+    pads = st.tuples(st.integers(0, k), st.integers(0, k))
+    padding = (draw(pads), draw(pads))
+    sizes = [max(1, k - sum(pads)) + draw(st.integers(0, 20)) for pads in padding]
+    c = draw(st.sampled_from([3, 8, 13, 16, 21, 32]))
+    x, w = (draw(st.integers(1, 2)), c, *sizes), (c, 1, k, k)
+    return Problem(x, w, (step, step), padding, (1, 1), c)
+
+
 @pytest.fixture(params=["direct", "winograd", "deep"])
 def algorithm(request: pytest.FixtureRequest) -> Iterator[str]:
     """Force an algorithm for each test that asks for it."""
@@ -131,6 +143,15 @@ EPSILON = float(np.finfo("f4").eps)
 
 @given(problems())
 def test_equals_array_code(p: Problem) -> None:
+    equal(p)
+
+
+@given(channelwise())
+def test_depthwise_equals_array_code(p: Problem) -> None:
+    equal(p)
+
+
+def equal(p: Problem) -> None:
     """A sum of k products of normal numbers errs by some sqrt(k) roundings of a sum of sqrt(k)."""
     for ours, expected, k in zip(all_three(p), exact(p), lengths(p), strict=True):
         within(ours, expected, 4 * EPSILON * max(k, 4))
@@ -163,7 +184,7 @@ def test_each_algorithm_keeps_its_bound(algorithm: str) -> None:
     check()
 
 
-@given(problems(), st.sampled_from([None, "relu"]), st.booleans())
+@given(st.one_of(problems(), channelwise()), st.sampled_from([None, "relu"]), st.booleans())
 def test_bias_and_activation(p: Problem, activation: str | None, biased: bool) -> None:
     x, w = numbers(p.x), weights(p.w)
     bias = np.linspace(-2, 2, len(w)).astype("f4") if biased else None
@@ -307,6 +328,8 @@ SHAPES = [
     Problem((2, 48, 14, 14), (64, 48, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
     Problem((2, 24, 15, 15), (36, 12, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 2),
     Problem((2, 43, 15, 15), (43, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 43),
+    Problem((2, 12, 15, 10), (12, 1, 5, 5), (2, 2), ((2, 4), (4, 3)), (1, 1), 12),
+    Problem((2, 21, 15, 10), (21, 1, 4, 3), (2, 1), ((2, 3), (3, 2)), (1, 2), 21),
 ]
 
 
@@ -337,6 +360,23 @@ def test_nan_and_infinity_pass_through_as_in_array_code(algorithm: str) -> None:
     same(gw, generic.conv_weight(wide[2], wide[0], p.w, *p.options))
     y = fast.conv(x, w, *p.options, None, "relu")
     same(y, np.maximum(generic.conv(*wide[:2], *p.options), 0))
+
+
+@pytest.mark.parametrize("k", [3, 4])  # in blocks, and by a list of taps
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+def test_depthwise_padding_is_not_multiplied(k: int) -> None:
+    """A tap outside of the image has no part, not even a weight or gradient of infinity."""
+    p = Problem((2, 19, 13, 14), (19, 1, k, k), (1, 1), ((1, 2), (2, 1)), (1, 1), 19)
+    x, w = numbers(p.x), weights(p.w)
+    x[0, 3, 5, 6], x[1, 2, 0, 0], w[5, 0, 0, 1], w[6, 0, 2, 2] = np.nan, np.inf, np.nan, np.inf
+    g = numbers(generic.conv(x, w, *p.options).shape, 2)
+    g[1, 1, 0, 0], g[0, 7, 4, 4], g[0, 8, -1, -1] = np.nan, np.inf, np.inf
+    wide = [a.astype("f8") for a in (x, w, g)]
+    same(fast.conv(x, w, *p.options), generic.conv(*wide[:2], *p.options))
+    gx = fast.conv_input(g, w, p.x, *p.options)
+    same(gx, generic.conv_input(wide[2], wide[1], p.x, *p.options))
+    gw = fast.conv_weight(g, x, p.w, *p.options)
+    same(gw, generic.conv_weight(wide[2], wide[0], p.w, *p.options))
 
 
 def test_what_overflows_on_the_way_alone_does_not_overflow(algorithm: str) -> None:

@@ -57,7 +57,7 @@ def conv(
     relu = activation == "relu"
     x = channels_last(x)
     if choice.algorithm == "depthwise":
-        _depthwise(x, _by_taps(w), kernel, stride, before, dilation, y, shift, relu)
+        _depthwise(x, w, kernel, (stride, before, dilation), y, shift, relu)
         return channels_first(y)
     if choice.algorithm == "winograd" and winograd_forward.convolve(
         _rows(x), w, False, before, y, shift, relu, choice.deep
@@ -90,6 +90,11 @@ def conv_input(
         rows = _rows(channels_last(g))
         if winograd_forward.convolve(rows, w, True, before, gx, deep=choice.deep):
             return channels_first(gx)
+    if choice.algorithm == "depthwise":
+        gx = np.empty((n, *spatial, c), g.dtype)
+        before = tuple(b for b, _ in padding)
+        _depthwise(channels_last(g), w, kernel, (stride, before, dilation), gx, swapped=True)
+        return channels_first(gx)
     axes = [phases(*axis) for axis in zip(spatial, kernel, stride, padding, dilation, strict=True)]
     whole = all(len(axis) == step for axis, step in zip(axes, stride, strict=True))
     gx = (np.empty if whole else np.zeros)((n, *spatial, c), g.dtype)
@@ -101,10 +106,6 @@ def conv_input(
         here = tuple(slice(i, None, step) for i, step in zip(starts, stride, strict=True))
         part = gx[:, *here]
         sizes = [*map(len, used)]
-        if choice.algorithm == "depthwise":
-            rows = _by_taps(w)[np.argsort(taps.reshape(-1))[-math.prod(sizes) :]]
-            _depthwise(g, rows, sizes, ones, before, spread, part)
-            continue
         _direct(g, w, True, taps.reshape(-1), sizes, ones, before, spread, groups, part)
     return channels_first(gx)
 
@@ -142,7 +143,7 @@ def conv_weight(
         if winograd_weight.gradient(_rows(x), g, before, gw, choice.deep):
             return gw
     if choice.algorithm == "depthwise":
-        return _depthwise_weight(x, g, kernel, stride, before, dilation).reshape(shape)
+        return _depthwise_weight(x, g, kernel, (stride, before, dilation)).reshape(shape)
     x, p = _geometry(x, o, kernel, stride, before, dilation, groups, g, PANEL)
     taps, panels = math.prod(kernel), groups * -(-p.o // 16)
     units = p.n * p.od * -(-p.oh // p.rows) * -(-p.ow // p.columns)
@@ -208,44 +209,64 @@ def _rows(x: Any) -> Any:
     return y
 
 
-def _by_taps(w: Any) -> Any:
-    """(C, 1, *K) -> (taps, C)."""
-    return np.ascontiguousarray(w.reshape(len(w), -1).T)
-
-
 def _depthwise(
-    x: Any,
-    w: Any,
-    kernel: Any,
-    stride: Any,
-    before: Any,
-    dilation: Any,
-    y: Any,
-    bias: Any = None,
-    relu: bool = False,
-) -> None:
-    """`_direct` with a filter (taps, C) for each channel."""
-    x = _rows(x)
-    _, p = _geometry(x, x.shape[-1], kernel, stride, before, dilation, x.shape[-1], y)
+    x: Any, w: Any, kernel: Any, options: Any, y: Any, bias: Any = None, relu: bool = False,
+    swapped: bool = False,
+) -> None:  # fmt: skip
+    """Write into y (N, *P, C) the convolution of x (N, *S, C), or the gradient of its input.
+
+    options : stride, padding in front, dilation; swapped : x is the gradient, y that of the input
+    """
+    stride, before, dilation = options
+    if swapped and set(stride) == set(dilation) == {1}:  # a convolution with the kernel turned over
+        w, swapped = w[..., *[slice(None, None, -1)] * len(kernel)], False
+        before = tuple(k - 1 - b for k, b in zip(kernel, before, strict=True))
+    x, p = _channelwise(_rows(x), y, tuple(kernel), (stride, before, dilation), swapped)
+    w = np.ascontiguousarray(w.reshape(len(w), -1).T)
     args = p._replace(
         x=address(x), w=address(w), y=address(y),
         bias=0 if bias is None else address(bias), relu=int(relu),
-    ).packed()  # fmt: skip
-    launch(depthwise.forward, p.n * p.od * p.oh, args, 4 * math.prod(kernel), _few(p))
+    )  # fmt: skip
+    if _in_blocks(p):
+        tasks = p.n * -(-p.oh // depthwise.ROWS)
+        launch(depthwise.forward(p.kh, p.sh), tasks, args, 0, _few(p))
+    else:
+        launch(depthwise.general, p.n * p.od * p.oh, args, 4 * p.kd * p.kh * p.kw, _few(p))
 
 
-def _depthwise_weight(
-    x: Any, g: Any, kernel: Any, stride: Any, before: Any, dilation: Any
-) -> Any:  # fmt: skip
+def _depthwise_weight(x: Any, g: Any, kernel: Any, options: Any) -> Any:
     """The gradient of the weights, (C, taps)."""
-    x, c = _rows(x), x.shape[-1]
-    _, p = _geometry(x, c, kernel, stride, before, dilation, c, g)
-    partial = np.empty((min(TASKS, p.n * p.od * p.oh), math.prod(kernel), c), g.dtype)
-    args = p._replace(
-        x=address(x), y=address(g), partial=address(partial), chunks=len(partial)
-    ).packed()
-    launch(depthwise.weight_chunk, len(partial), args, 0, _few(p))
-    return np.ascontiguousarray(partial.sum(axis=0).T)
+    x, p = _channelwise(_rows(x), g, tuple(kernel), options, False)
+    taps, c = math.prod(kernel), p.groups
+    if _in_blocks(p):
+        run, units, wide = depthwise.weight_chunk(p.kh, p.sh), p.n * -(-p.oh // 2), -(-c // 8) * 8
+    else:
+        run, units, wide = depthwise.general_weight, p.n * p.od * p.oh, c
+    chunks = min(TASKS, units)
+    partial = np.empty((chunks, taps, wide), g.dtype)
+    args = p._replace(x=address(x), y=address(g), partial=address(partial), chunks=chunks)
+    launch(run, chunks, args, 0, _few(p))
+    sums = partial.sum(axis=0)
+    if wide > c:
+        sums[:, c - c % 8 : c] = sums[:, wide - c % 8 :]
+    return np.ascontiguousarray(sums[:, :c].T)
+
+
+def _in_blocks(p: direct.Geometry) -> bool:
+    """Whether `depthwise` has a kernel made for this one, and a block of outputs fits in y."""
+    square = p.kd == p.od == p.id == 1 and p.kh == p.kw and p.sh == p.sw and p.dh == p.dw == 1
+    large = p.oh >= depthwise.ROWS and p.ow >= depthwise.PIXELS and p.groups >= 8
+    over = p.pw < p.kw and (p.ow - 1) * p.sw - p.pw < p.iw  # each output lies over some input
+    return square and p.kh in (3, 5, 7) and p.sh in (1, 2) and large and over and not p.swapped
+
+
+def _channelwise(
+    x: Any, y: Any, kernel: Ints, options: Any, swapped: bool
+) -> tuple[Any, direct.Geometry]:
+    """`_geometry` for `depthwise`."""
+    stride, before, dilation = options
+    x, p = _geometry(x, x.shape[-1], kernel, stride, before, dilation, x.shape[-1], y)
+    return x, p._replace(swapped=int(swapped))
 
 
 def _geometry(
@@ -354,6 +375,11 @@ def warm_up(dtype: str) -> None:
             g = conv(x, part, *options)
             conv_input(g, part, x.shape, *options)
             conv_weight(g, x, part.shape, *options)
+    for stride in ((2, 2), (1, 2)):  # of depthwise convolutions there are several kernels
+        options, part = (stride, ((1, 1), (1, 1)), (1, 1), 16), w[:, :1]
+        g = conv(x, part, *options)
+        conv_input(g, part, x.shape, *options)
+        conv_weight(g, x, part.shape, *options)
     if dtype == "float32":
         x, g = np.zeros((1, 6, 6, 16), dtype), np.zeros((1, 4, 4, 16), dtype)
         winograd_forward.convolve(x, w, False, (0, 0), g, deep=True)
