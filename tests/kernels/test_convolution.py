@@ -219,8 +219,8 @@ def test_chunks(channels: int, groups: int, monkeypatch: pytest.MonkeyPatch) -> 
 
     def two(xp: Any, n: int, each: int) -> Any:
         monkeypatch.setattr(generic, "CPU_CHUNK", 2 * each)
-        sizes.append([s.stop - s.start for s in cut(xp, n, each)])
-        return cut(xp, n, each)
+        sizes.append([s.stop - s.start for s in cut(xp, n, each=each)])
+        return cut(xp, n, each=each)
 
     monkeypatch.setattr(generic, "_chunks", two)
     for ours, expected in zip(all_three(), whole, strict=True):
