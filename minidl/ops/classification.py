@@ -335,7 +335,6 @@ def _logistic_loss_definition(x: Any, target: Any) -> Any:
     definition=_logistic_loss_definition,
     elementwise=True,
     floats=True,
-    quiet=True,
     formula="-(target log sigmoid(x) + (1 - target) log sigmoid(-x))",
 )
 def logistic_loss(x: Any, target: Any) -> Any:

@@ -70,7 +70,6 @@ def _linear_gradient(
     joint=_linear_gradient,
     wrt=("x", "weight", "bias"),
     definition=_linear_definition,
-    quiet=True,
     formula="x @ weight.T + bias; or relu, sigmoid or tanh of that",
     kink=Kink(
         "relu of 0",

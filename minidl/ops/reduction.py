@@ -109,8 +109,8 @@ def nansum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None)
 
 
 @op(
-    x=lambda g, x_shape, dim, keepdim: (
-        expand_to(restored(g, x_shape, dim, keepdim), x_shape) / (_count(x_shape, dim) or math.nan)
+    x=lambda g, x_shape, dim, keepdim: expand_to(
+        restored(g, x_shape, dim, keepdim) / (_count(x_shape, dim) or math.nan), x_shape
     ),
     quiet=True,
     linear_in=("x",),

@@ -1,10 +1,9 @@
 """What is on the tape, and what happened to the memory that it refers to."""
 
-import contextlib
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from minidl.device import owner
@@ -19,14 +18,19 @@ class _Mode(threading.local):
 mode = _Mode()
 
 
-@contextlib.contextmanager
-def set_recording(on: bool) -> Iterator[None]:
+class set_recording:
     """Record operations, or do not, inside a with-block; put back even when the block raises."""
-    before, mode.recording = mode.recording, on
-    try:
-        yield
-    finally:
-        mode.recording = before
+
+    __slots__ = ("before", "on")
+
+    def __init__(self, on: bool) -> None:
+        self.on = on
+
+    def __enter__(self) -> None:
+        self.before, mode.recording = mode.recording, self.on
+
+    def __exit__(self, *_: object) -> None:
+        mode.recording = self.before
 
 
 class TensorBase:
@@ -66,15 +70,9 @@ class Leaf:
 
     @property
     def shape(self) -> Any:
-        """The shape of its tensor; None if that is gone, and its gradient of no interest."""
+        """The shape of its tensor; None if that is gone."""
         tensor = self.tensor()
         return None if tensor is None else tensor.data.shape
-
-    @property
-    def dtype(self) -> Any:
-        """The dtype of its tensor."""
-        tensor = self.tensor()
-        return None if tensor is None else tensor.data.dtype
 
 
 class Node:

@@ -40,9 +40,10 @@ class Recipe:
         parents is an int, or for a variadic argument a list of (parent, place in the result)
     wanted : for a joint derivative, the names of the tracked arguments
     single, plain : each call yields one gradient; and there is no definition to differentiate
+    only : the derivative, where it is plain and the only one: it takes all that was saved
     """
 
-    __slots__ = ("calls", "keep", "origin", "plain", "single", "wanted")
+    __slots__ = ("calls", "keep", "only", "origin", "plain", "single", "wanted")
 
     def __init__(self, op: "Op", tracked: tuple[int, ...]) -> None:
         self.keep: list[tuple[str, Any]] = []
@@ -70,6 +71,7 @@ class Recipe:
                 self.calls.append((derivative, slots, parents))
         self.single = op.joint is None and all(type(p) is int for _, _, p in self.calls)
         self.plain = self.single and op.definition is None
+        self.only = self.calls[0][0] if self.plain and len(self.calls) == 1 else None
 
     def _slot(self, op: "Op", name: str, tracked: tuple[int, ...]) -> int:
         argument = name.removesuffix("_shape")
@@ -137,7 +139,9 @@ class Op:
         self.keeps = named - of_arguments
         self.definition = definition
         self.elementwise, self.broadcasts = elementwise, elementwise or broadcasts
-        self.floats, self.quiet, self.facts = floats, quiet, facts
+        self.floats, self.facts = floats, facts
+        # Infinities and NaN are part of what a quiet op means.
+        self.run = np.errstate(all="ignore")(forward) if quiet else forward
         self.public = self.name in forward.__globals__.get("__all__", ())
         self.recipes: dict[tuple[int, ...], Recipe] = {}
 
@@ -184,35 +188,40 @@ class Op:
         for name in options:
             if name not in self.keywords:
                 raise TypeError(f"{self.name}: argument {name!r} is given twice")
-        if self.keywords:
-            options = self.keyword_defaults | options
-            for name in self.keywords:
-                if name not in options:
-                    raise TypeError(f"{self.name}: argument {name!r} is missing")
-        return tuple(bound), options
+        return tuple(bound), self._options(options)
+
+    def _options(self, given: dict[str, Any]) -> dict[str, Any]:
+        """What was given by keyword, with the defaults of the others."""
+        options = self.keyword_defaults | given
+        if len(options) < len(self.keywords):
+            (name, *_) = [name for name in self.keywords if name not in options]
+            raise TypeError(f"{self.name}: argument {name!r} is missing")
+        return options
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Run the forward function on the arrays of `args` and record it, if anything asks."""
-        if options or self.keywords or self.variadic:
+        missing = self.count - len(args)
+        if options or self.variadic or missing < 0 or missing > len(self.defaults):
             args, options = self._bind(args, options)
-        elif len(args) != self.count:
-            missing = self.count - len(args)
-            if 0 < missing <= len(self.defaults):
+        else:  # the usual case, in short
+            if missing:
                 args += self.defaults[-missing:]
-            else:
-                args, options = self._bind(args, options)
+            if self.keywords:
+                options = self._options({})
         if self.definition is not None and not fused():
             return self.definition(*args, **options)
-        values, i = list(args), 0
+        values = list(args)
         tracked: tuple[int, ...] = ()
+        parents: list[Any] = []
         kind: Any = None
         dtype: Any = None  # the one in which all tensors are
         plain = True  # beside tensors there are Python's numbers alone
-        for a in args:
+        for i, a in enumerate(args):
             if isinstance(a, TensorBase):
                 values[i] = data = a.data
                 if a.node is not None:
                     tracked += (i,)
+                    parents.append(a.node)
                 if kind is None:
                     kind, dtype = type(data), data.dtype
                 elif kind is not type(data):
@@ -221,17 +230,12 @@ class Op:
                     plain = False
             elif type(a) is not float and type(a) is not int:
                 plain = False
-            i += 1  # noqa: SIM113 (the hot path: a counter is cheaper than enumerate)
         if kind is not None and rebased:
             refuse_stale(self, args)
         try:
             if self.elementwise and not (plain and (dtype is float32 or dtype is float64)):
                 values = dtypes.agree(values, self.floats, kind is not None)
-            if self.quiet:
-                with np.errstate(all="ignore"):  # infinities and NaN are part of its meaning
-                    out = self.forward(*values, **options)
-            else:
-                out = self.forward(*values, **options)
+            out = self.run(*values, **options) if options else self.run(*values)
         except BARE as error:
             raise self._explained(error, values) from None
         kept: Any = None
@@ -255,7 +259,7 @@ class Op:
             return out  # arrays in, arrays out: how derivatives run in an ordinary backward pass
         node = None
         if tracked and mode.recording:
-            node = self._record(args, values, tracked, options, out, kept)
+            node = self._record(parents, values, tracked, options, out, kept)
         if many:
             result: Any = tuple(
                 [
@@ -272,7 +276,7 @@ class Op:
         return result
 
     def _record(
-        self, args: Any, values: Any, tracked: Any, options: Any, out: Any, kept: Any
+        self, parents: Any, values: Any, tracked: Any, options: Any, out: Any, kept: Any
     ) -> Node | None:
         recipe = self.recipes.get(tracked)
         if recipe is None:
@@ -290,7 +294,7 @@ class Op:
         node.recipe = recipe
         node.order = next(clock)
         node.hooks = None
-        node.parents = [args[i].node for i in tracked]
+        node.parents = parents
         saved = node.saved = []
         for what, which in recipe.keep:
             if what == "value":  # the usual case first

@@ -1,7 +1,7 @@
 """Replays the tape: the walk backwards, and what users call to start it."""
 
-import heapq
 from collections.abc import Sequence
+from heapq import heappop, heappush
 from typing import Any
 
 import numpy as np
@@ -74,6 +74,8 @@ def _derive(node: Node, g: Any, create_graph: bool, wanted: Sequence[bool] | Non
         and type(g) is np.ndarray
         and nodes.last_change <= node.order
     ):
+        if recipe.only is not None:
+            return (recipe.only(g, *saved),)
         return [d(g, *[saved[s] for s in slots]) for d, slots, _ in recipe.calls]
     if saved is None:
         raise RuntimeError(
@@ -139,18 +141,18 @@ def _derive_definition(node: Node, g: Any, wanted: Sequence[bool] | None) -> lis
     return [found.get(inner[i].node) for i in tracked]
 
 
-def _project(g: Any, parent: Any, node: Node) -> Any:
+def _project(g: Any, place: Any, node: Node) -> Any:
     """Bring a gradient into the space of its argument: undo broadcasting, restore the dtype.
 
     The only place that does.
     """
-    if g.shape != parent.shape:
+    if g.shape != place.shape:
         if not node.op.broadcasts:
             raise AssertionError(
-                f"{node.op.name}: a derivative has shape {g.shape}, its argument {parent.shape}"
+                f"{node.op.name}: a derivative has shape {g.shape}, its argument {place.shape}"
             )
-        g = sum_to(g, parent.shape)
-    return g if g.dtype == parent.dtype else to_dtype(g, parent.dtype)
+        g = sum_to(g, place.shape)
+    return g if g.dtype == place.dtype else to_dtype(g, place.dtype)
 
 
 def _needed(outputs: Sequence[Any], ends: Sequence[Any], through: bool) -> set[Any]:
@@ -213,7 +215,7 @@ def walk(
     def give(place: Any, g: Any, shared: bool) -> None:
         kind = type(place)
         if kind is Leaf:
-            if place.tensor() is not None and (targets is None or place in targets):
+            if targets is None or place in targets:
                 if place in found:
                     found[place] = _sum(found[place], g)
                 else:  # what the user gets shares no memory with anything
@@ -223,7 +225,7 @@ def walk(
         if needed is not None and node not in needed and (targets is None or place not in targets):
             return
         if node not in waiting:
-            heapq.heappush(heap, (-node.order, node))
+            heappush(heap, (-node.order, node))
             waiting[node] = [None] * len(node.shape) if type(node.shape) is list else None
         if kind is Port:
             before = waiting[node][place.index]
@@ -239,7 +241,7 @@ def walk(
         give(place, g, True)
     with set_recording(create_graph), np.errstate(all="ignore"):
         while heap:
-            node = heapq.heappop(heap)[1]
+            node = heappop(heap)[1]
             g = waiting.pop(node)
             if type(g) is list:
                 for index, port in ports.pop(node, {}).items():
@@ -249,10 +251,10 @@ def walk(
                 g = tuple(g)
             elif node.hooks or targets is not None:
                 g = _listen(node, g, found, targets, create_graph)
-            if needed is not None and node not in needed:
-                continue
             wanted = None
             if needed is not None:
+                if node not in needed:
+                    continue
                 wanted = [p in targets or _node_of(p) in needed for p in node.parents]
             derived = _derive(node, g, create_graph, wanted)
             if observers:
@@ -261,17 +263,23 @@ def walk(
                 for observer in tuple(observers):
                     observer(event)
             for parent, gp in zip(node.parents, derived, strict=True):
-                if gp is None or parent.shape is None:
+                if gp is None:
                     continue
-                if gp.shape != parent.shape or gp.dtype is not parent.dtype:
-                    gp = _project(gp, parent, node)
+                place = parent
+                if type(parent) is Leaf:
+                    tensor = parent.tensor()
+                    if tensor is None:  # it is gone, and its gradient of no interest
+                        continue
+                    place = tensor.data
+                if gp.shape != place.shape or gp.dtype is not place.dtype:
+                    gp = _project(gp, place, node)
                 if type(gp) is not np.ndarray and isinstance(gp, np.generic):
                     gp = np.asarray(gp)
                 if type(parent) is Node and needed is None:  # the usual case, in short
                     before = waiting.get(parent)
                     if before is None:
                         waiting[parent] = gp
-                        heapq.heappush(heap, (-parent.order, parent))
+                        heappush(heap, (-parent.order, parent))
                     else:
                         waiting[parent] = _sum(before, gp)
                 else:

@@ -53,13 +53,18 @@ def launch(kernel: Callable[..., None], tasks: int, args: Any, room: int, serial
     serial : stay on this thread, where the work is too little to be shared
     """
     compiled = _compiled.get(kernel) or _compile(kernel)
-    mine = _here.room
+    here = _here.desk
+    mine = here.room
     if mine.size < room:
         mine = _Room(room)
         if mine.memory.size <= KEPT:
-            _here.room = mine
+            here.room = mine
+    if isinstance(args, tuple):
+        _PACK[len(args)](here.fields, 0, *args)
+        place = here.address
+    else:
+        place = address(args)
     run = _alone if serial or tasks == 1 or threads.count == 1 else _each
-    place = _here.write(args) if isinstance(args, tuple) else address(args)
     run(compiled.address, tasks, mine.address, mine.step, place)
 
 
@@ -94,19 +99,26 @@ class _Room:
         self.address = address(room)
 
 
-class _Here(threading.local):
-    """The room of the last launch, kept: fresh memory costs a page fault for every 4 kB."""
+class _Desk:
+    """What launches of one Python thread use again and again.
+
+    room : that of the last launch, for fresh memory costs a page fault for every 4 kB
+    fields, address : where the fields of a record are written; they serve one launch
+    """
 
     def __init__(self) -> None:
         self.room = _Room(0)
-        self.fields: Any = np.zeros(64, np.intp)
-
-    def write(self, fields: tuple[int, ...]) -> int:
-        """Write the fields of a record, and return its address: it serves one launch."""
-        struct.pack_into(f"{len(fields)}n", self.fields, 0, *fields)
-        return address(self.fields)
+        self.fields: Any = np.zeros(MOST, np.intp)
+        self.address = address(self.fields)
 
 
+class _Here(threading.local):
+    def __init__(self) -> None:
+        self.desk = _Desk()
+
+
+MOST = 64  # fields of a record that is given as a tuple
+_PACK = [struct.Struct(f"{count}n").pack_into for count in range(MOST + 1)]
 _here = _Here()
 KEPT = 16 << 20  # numbers of room, for all threads, that are kept for the next call
 

@@ -2,11 +2,14 @@
 
 from typing import Any
 
+import numpy as np
+
 from minidl_kernels.generic.arrays import array_module, wide
 
 __all__ = ["linear", "linear_gradient"]
 
 
+@np.errstate(all="ignore")
 def linear(x: Any, w: Any, bias: Any, activation: str | None) -> Any:
     """See `minidl_kernels.reference.dense.linear`, the definition."""
     dtype = wide(x.dtype)
@@ -18,6 +21,7 @@ def linear(x: Any, w: Any, bias: Any, activation: str | None) -> Any:
     return y.astype(x.dtype, copy=False)
 
 
+@np.errstate(all="ignore")
 def linear_gradient(
     g: Any,
     x: Any,
