@@ -47,8 +47,14 @@ def _tie(axes: int, name: str = "input", **options: Any) -> Kink:
 # ---- the largest of each window -----------------------------------------------------------------
 
 
-def _max_pool_dx(g: Any, x_shape: Any, index: Any, return_indices: bool) -> Any:
-    return max_pool_input(g[0] if return_indices else g, index, x_shape)
+def _max_pool_dx(g: Any, x_shape: Any, index: Any, windows: Any, return_indices: bool) -> Any:
+    return max_pool_input(g[0] if return_indices else g, index, x_shape, windows)
+
+
+def _pooled(out: Any, index: Any, windows: Any, return_indices: bool) -> Any:
+    """What a pool returns: places have 64 bits for the user, and in between as few as do."""
+    kept = Kept(index=index, windows=windows)
+    return (out, index.astype("int64"), kept) if return_indices else (out, kept)
 
 
 @op(
@@ -79,7 +85,7 @@ def max_pool(
     x : (N, C, *S); size, stride, padding, dilation : one int for each spatial axis
     """
     out, index = kernels.max_pool(x, size, stride, padding, dilation, ceil_mode)
-    return (out, index, Kept(index=index)) if return_indices else (out, Kept(index=index))
+    return _pooled(out, index, (size, stride, padding, dilation), return_indices)
 
 
 @op(
@@ -87,12 +93,13 @@ def max_pool(
     linear_in=("g",),
     formula="gradient of max_pool along g: each number at the place of its window's largest",
 )
-def max_pool_input(g: Any, index: Any, shape: Any) -> Any:
+def max_pool_input(g: Any, index: Any, shape: Any, windows: Any = None) -> Any:
     """Numbers put at places of an image and summed where they meet.
 
-    g, index : (N, C, *windows), places in the image read row by row; shape : (N, C, *S)
+    g, index : (N, C, *P), places in the image read row by row; shape : (N, C, *S)
+    windows : size, stride, padding and dilation, if the places are those of `max_pool` with these
     """
-    return kernels.max_pool_input(g, index, shape)
+    return kernels.max_pool_input(g, index, shape, windows)
 
 
 @op(
@@ -417,11 +424,11 @@ def adaptive_max_pool(x: Any, output_size: Any, return_indices: bool) -> Any:
 
     x : (N, C, *S), output_size : one int for each spatial axis
     """
-    space = x.shape[2:]
+    space, given = x.shape[2:], None
     if all(n % m == 0 for n, m in zip(space, output_size, strict=True)):
         size = tuple([n // m for n, m in zip(space, output_size, strict=True)])
-        zeros, ones = (0,) * len(size), (1,) * len(size)
-        out, index = kernels.max_pool(x, size, size, zeros, ones, False)
+        given = size, size, (0,) * len(size), (1,) * len(size)
+        out, index = kernels.max_pool(x, *given, False)
     else:
         xp = array_module(x)
         plane = xp.arange(math.prod(space)).reshape(space)
@@ -433,7 +440,7 @@ def adaptive_max_pool(x: Any, output_size: Any, return_indices: bool) -> Any:
             index[..., *cell] = plane[part].reshape(-1)[first]
         index = channels_last(index)
         out = max_pool_take(x, index)
-    return (out, index, Kept(index=index)) if return_indices else (out, Kept(index=index))
+    return _pooled(out, index, given, return_indices)
 
 
 @composite(

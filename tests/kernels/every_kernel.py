@@ -167,7 +167,11 @@ def max_pool(draw: Draw) -> Any:
 def max_pool_input(draw: Draw) -> Any:
     x, *options = max_pool(Draw(draw.dtype, draw.large))
     y, index = kernels.max_pool(x, *options)
-    return images(draw.scaled, *y.shape), index, x.shape
+    return images(draw.scaled, *y.shape), index, x.shape, options[:-1]
+
+
+def max_pool_input_of_places(draw: Draw) -> Any:
+    return max_pool_input(draw)[:-1]
 
 
 def avg_pool(draw: Draw) -> Any:
@@ -339,6 +343,7 @@ CALLS: dict[str, Callable[[Draw], Any]] = {
     "fold": fold,
     "max_pool": max_pool,
     "max_pool_input": max_pool_input,
+    "max_pool_input: of places": max_pool_input_of_places,
     "avg_pool": avg_pool,
     "avg_pool_input": avg_pool_input,
     "index_add": index_add,

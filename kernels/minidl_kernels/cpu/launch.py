@@ -88,6 +88,21 @@ def _each(kernel: int, tasks: int, room: int, step: int, args: int) -> None:
         _call(kernel, task, room + numba.get_thread_id() * step, args)
 
 
+def compile_both() -> None:
+    """Compile the loop over tasks for one thread and for several, ahead of the first launch."""
+    for serial in (True, False):
+        launch(_nothing, 2, (), 0, serial)
+
+
+def _nothing(task: int, room: int, args: int) -> None:
+    """A kernel without work."""
+
+
+def cached_in() -> list[str | None]:
+    """Where each kernel launched so far is kept on disk; None for one that cannot be."""
+    return [kernel._cache.cache_path for kernel in _compiled.values()]
+
+
 class _Room:
     """Memory to work in for each thread of a launch."""
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["address", "contiguous", "flat"]
+__all__ = ["address", "channels_last_memory", "contiguous", "flat"]
 
 
 def contiguous(x: Any) -> Any:
@@ -29,6 +29,17 @@ def flat(x: Any) -> tuple[Any, tuple[int, ...]]:
     x = contiguous(x)
     strides = [math.prod(x.shape[axis + 1 :]) for axis in range(x.ndim)]
     return x, tuple(strides)
+
+
+def channels_last_memory(shape: tuple[int, ...], dtype: Any) -> Any:
+    """A new array (N, C, *S) with channels last in memory, which is its own.
+
+    The engine copies a gradient that is a view of another array before the user gets it.
+    """
+    strides, step = [0] * len(shape), np.dtype(dtype).itemsize
+    for axis in (1, *range(len(shape) - 1, 1, -1), 0):
+        strides[axis], step = step, step * shape[axis]
+    return np.ndarray(shape, dtype, strides=strides)
 
 
 # ---- where an array begins ----------------------------------------------------------------------

@@ -18,15 +18,11 @@ __all__ = ["families", "main"]
 DTYPES = ("float32", "float64")
 
 
-def families() -> list[tuple[str, Any, list[compiling.Kernel]]]:
-    """Return name, module and compiled functions of each family of kernels that is written here."""
-    found = []
-    for name in sorted(set(KERNELS.values())):
-        if (Path(__file__).parent / f"{name}.py").exists():
-            module = importlib.import_module(f"{__package__}.{name}")
-            kernels = [v for v in vars(module).values() if isinstance(v, compiling.Kernel)]
-            found.append((name, module, kernels))
-    return found
+def families() -> list[tuple[str, Any]]:
+    """Return name and module of each family of kernels that is written here."""
+    here = Path(__file__).parent
+    names = [name for name in sorted(set(KERNELS.values())) if (here / f"{name}.py").exists()]
+    return [(name, importlib.import_module(f"{__package__}.{name}")) for name in names]
 
 
 def main(arguments: Sequence[str] = ()) -> int:
@@ -39,16 +35,18 @@ def main(arguments: Sequence[str] = ()) -> int:
         print(f"usage: python -m minidl warmup\n\n{main.__doc__}", file=sys.stderr)
         return 0 if arguments[0] in ("-h", "--help") else 2
     print(f"compiling for {' and '.join(DTYPES)}; what is there already is only loaded", flush=True)
-    begun, places = time.perf_counter(), set()
+    begun = time.perf_counter()
+    launch = importlib.import_module(f"{__package__}.launch")
     with compiling.both_forms():
-        for name, module, kernels in families():
+        launch.compile_both()
+        for name, module in families():
             start = time.perf_counter()
             for dtype in DTYPES:
                 module.warm_up(dtype)
             seconds = time.perf_counter() - start
-            places |= {place for kernel in kernels for place in kernel.cached_in()}
             print(f"  {name}: {seconds:.1f} s", flush=True)
     print(f"{time.perf_counter() - begun:.1f} s in all")
+    places = set(launch.cached_in())
     kept = sorted(place for place in places if place is not None)
     for place in kept:
         print(f"kept in {place}")

@@ -18,7 +18,14 @@ from minidl_kernels.generic.arrays import (
 )
 from minidl_kernels.generic.indexing import index_add
 
-__all__ = ["avg_pool", "avg_pool_input", "max_pool", "max_pool_input", "output_sizes"]
+__all__ = [
+    "avg_pool",
+    "avg_pool_input",
+    "index_dtype",
+    "max_pool",
+    "max_pool_input",
+    "output_sizes",
+]
 
 Ints = tuple[int, ...]
 
@@ -30,10 +37,10 @@ def max_pool(
     xp, x, spatial = array_module(x), channels_last(x), x.shape[2:]
     out = output_sizes(spatial, size, stride, padding, dilation, ceil_mode)
     shape = (x.shape[0], *out, x.shape[-1])
-    best, index = xp.empty(shape, x.dtype), xp.empty(shape, np.int64)
+    best, index = xp.empty(shape, x.dtype), xp.empty(shape, index_dtype(spatial))
     best[...] = -math.inf if x.dtype.kind == "f" else np.iinfo(x.dtype).min
     index[...] = _first(xp, out, spatial, stride, padding, dilation)[..., None]
-    plane = xp.arange(math.prod(spatial)).reshape(*spatial, 1)
+    plane = xp.arange(math.prod(spatial), dtype=index.dtype).reshape(*spatial, 1)
     for _, outputs, inputs in taps(spatial, out, size, stride, padding, dilation):
         value = x[inputs]
         wins = value > best[outputs]
@@ -44,7 +51,12 @@ def max_pool(
     return channels_first(best), channels_first(index)
 
 
-def max_pool_input(g: Any, index: Any, shape: Ints) -> Any:
+def index_dtype(spatial: Ints) -> Any:
+    """The dtype of places in a plane: int32, so that they take no more memory than float32 does."""
+    return np.int32 if math.prod(spatial) < 2**31 else np.int64
+
+
+def max_pool_input(g: Any, index: Any, shape: Ints, windows: Any = None) -> Any:
     """Add each g at the place of its maximum: g, index (N, C, *P) -> `shape` (N, C, *S)."""
     xp, (n, c, *spatial) = array_module(g), shape
     g, index = channels_last(g), channels_last(index)

@@ -19,7 +19,7 @@ def max_pool(
 ) -> tuple[Any, Any]:
     """The largest element of each window, and where it stands.
 
-    x : (N, C, *S) -> out (N, C, *P) of x's dtype, index (N, C, *P) int64
+    x : (N, C, *S) -> out (N, C, *P) of x's dtype, index (N, C, *P), int32 where that is enough
 
         out[n, c, p] = max over k of x[n, c, p * stride - padding + k * dilation]
 
@@ -30,7 +30,8 @@ def max_pool(
     """
     spatial = x.shape[2:]
     out = output_sizes(spatial, size, stride, padding, dilation, ceil_mode)
-    y, index = np.empty((*x.shape[:2], *out), x.dtype), np.empty((*x.shape[:2], *out), np.int64)
+    kind = np.int32 if math.prod(spatial) < 2**31 else np.int64
+    y, index = np.empty((*x.shape[:2], *out), x.dtype), np.empty((*x.shape[:2], *out), kind)
     for n, c, *p in np.ndindex(*y.shape):
         best, where = -math.inf, _first(p, spatial, stride, padding, dilation)
         for q in _window(p, spatial, size, stride, padding, dilation):
@@ -41,10 +42,12 @@ def max_pool(
     return y, index
 
 
-def max_pool_input(g: Any, index: Any, shape: Ints) -> Any:
+def max_pool_input(g: Any, index: Any, shape: Ints, windows: Any = None) -> Any:
     """Gradient of `max_pool` with respect to its input: each g is added where its maximum stood.
 
     g, index : (N, C, *P), shape : (N, C, *S) -> (N, C, *S)
+    windows : (size, stride, padding, dilation), if index is `max_pool`'s for these. It says where
+        a place may come from, so that a kernel can look; the result is the same without.
     """
     gx = np.zeros((*shape[:2], math.prod(shape[2:])))
     for n, c, *p in np.ndindex(*g.shape):

@@ -71,7 +71,7 @@ def _problem(shape: tuple[int, ...], options: Any, kind: str) -> Problem:
         exact = (out.astype(np.float64), index.astype(np.float64))
         return Problem(what, (x, *options), comparisons, nbytes(x, out, index), exact, (1.0, 1.0))
     gx = generic.max_pool_input(out.astype(np.float64), index, shape)
-    args = (out, index, shape)
+    args = (out, index, shape, options[:-1])
     scale = generic.max_pool_input(np.abs(out).astype(np.float64), index, shape)
     return Problem(what, args, out.size, nbytes(x, out, index), (gx,), (scale,))
 
