@@ -7,17 +7,18 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import prange
 
-from minidl_kernels.cpu.compiling import compiled, helper
+from minidl_kernels.cpu.compiling import helper
+from minidl_kernels.cpu.launch import floats, integers, launch, record
+from minidl_kernels.cpu.memory import address, channels_last_memory, contiguous
 from minidl_kernels.cpu.simd import (
     LANES,
     absolute,
     exp,
+    exp_below,
     fma,
     load,
     load_first,
-    maximum,
     sigmoid,
     splat,
     store,
@@ -25,8 +26,9 @@ from minidl_kernels.cpu.simd import (
     where_greater,
 )
 from minidl_kernels.cpu.simd import total as lanes_total
+from minidl_kernels.cpu.threads import SMALL
 from minidl_kernels.generic import classification as generic
-from minidl_kernels.generic.arrays import channels_first, channels_last
+from minidl_kernels.generic.arrays import channels_last
 
 __all__ = [
     "cross_entropy",
@@ -45,35 +47,40 @@ _SERIES = tuple(np.float32(2 / k) for k in (13, 11, 9, 7, 5, 3))
 
 # ---- labels: rows of logits ---------------------------------------------------------------------
 
+_LABELS = ("rows", "classes", "each", "index", "x", "powers", "loss", "total", "g", "gx")
+_labels = record(np.dtype([(name, np.intp) for name in _LABELS]))
+
 
 def cross_entropy(x: Any, target: Any) -> tuple[Any, Any, Any]:
     """See `minidl_kernels.reference.classification.cross_entropy`, the definition."""
     if x.dtype != np.float32 or not x.size:
         return generic.cross_entropy(x, target)
-    rows = np.ascontiguousarray(channels_last(x))
-    powers = np.empty(rows.shape, np.float32)
+    rows, index = contiguous(channels_last(x)), contiguous(target.astype(np.intp, copy=False))
+    classes, powers = x.shape[1], channels_last_memory(x.shape, np.float32)
     loss, total = np.empty((2, *target.shape), np.float32)
-    index = np.ascontiguousarray(target, np.int64)
-    if index.max() >= x.shape[1]:  # compiled code would read there all the same
-        raise IndexError(f"cross_entropy: {index.max()} is no class of {x.shape[1]}")
-    flat = [a.reshape(-1) for a in (rows, index, powers, loss, total)]
-    _cross_entropy.sized(x.size, *flat)
-    return loss, channels_first(powers), total
-
-
-@compiled(parallel=True)
-def _cross_entropy(x: Any, index: Any, powers: Any, loss: Any, total: Any) -> None:
-    classes = x.size // index.size
+    if index.max() >= classes:  # compiled code would read there all the same
+        raise IndexError(f"cross_entropy: {index.max()} is no class of {classes}")
     each = max(1, CHUNK // classes)
-    for task in prange(-(-index.size // each)):
-        eight = np.empty(LANES, np.float32)
-        for row in range(task * each, min(task * each + each, index.size)):
-            start, label = row * classes, index[row]
-            top = _largest(x, start, classes, eight)
-            total[row] = _powers(x, powers, start, classes, top, eight)
-            loss[row] = _ZERO
-            if label >= 0:
-                loss[row] = np.float32(math.log(total[row])) - (x[start + label] - top)
+    args = (
+        index.size, classes, each, address(index), address(rows), address(powers), address(loss),
+        address(total), 0, 0,
+    )  # fmt: skip
+    launch(loss_of_labels, -(-index.size // each), args, LANES, x.size < SMALL)
+    return loss, powers, total
+
+
+def loss_of_labels(task: int, room: int, args: int) -> None:
+    """The losses of some rows."""
+    p = _labels(args)
+    x, powers, loss, total = floats(p.x), floats(p.powers), floats(p.loss), floats(p.total)
+    index, eight, classes = integers(p.index), floats(room), p.classes
+    for row in range(task * p.each, min(task * p.each + p.each, p.rows)):
+        start, label = row * classes, index[row]
+        top = _largest(x, start, classes, eight)
+        added = _powers(x, powers, start, classes, top, eight)
+        total[row], loss[row] = added, _ZERO
+        if label >= 0:
+            loss[row] = np.float32(math.log(added)) - (x[start + label] - top)
 
 
 @helper
@@ -86,29 +93,37 @@ def _rest(x: Any, start: int, count: int, eight: Any) -> Any:
 
 @helper
 def _largest(x: Any, start: int, count: int, eight: Any) -> Any:
-    """The largest of a row; NaN if there is one."""
-    whole = count - count % LANES
-    best = _rest(x, start + whole, count - whole, eight)
-    for i in range(start, start + whole, LANES):
-        best = maximum(best, load(x, i))
-    store(eight, 0, best)
-    largest = eight[0]
-    for lane in range(1, LANES):
-        value = eight[lane]
-        if value > largest or value != value:
-            largest = value
+    """The largest number of a row. It passes over NaN, which the sum of the powers finds."""
+    end = start + count
+    whole, most = end - count % LANES, end - count % (4 * LANES)
+    a = _rest(x, whole, count % LANES, eight)
+    b = c = d = a  # four at a time: each comparison waits for the one before
+    for i in range(start, most, 4 * LANES):
+        a, b = _larger(load(x, i), a), _larger(load(x, i + LANES), b)
+        c, d = _larger(load(x, i + 2 * LANES), c), _larger(load(x, i + 3 * LANES), d)
+    for i in range(most, whole, LANES):
+        a = _larger(load(x, i), a)
+    store(eight, 0, _larger(_larger(a, b), _larger(c, d)))
+    largest = _LEAST
+    for lane in range(LANES):
+        largest = eight[lane] if eight[lane] > largest else largest
     return largest
+
+
+@helper
+def _larger(x: Any, y: Any) -> Any:
+    return where_greater(x, y, x, y)
 
 
 @helper
 def _powers(x: Any, powers: Any, start: int, count: int, top: Any, eight: Any) -> Any:
     """Write e^(x - top) of a row, and return the sum."""
     whole, shift = count - count % LANES, splat(top)
-    sums = exp(_rest(x, start + whole, count - whole, eight) - shift)
+    sums = exp_below(_rest(x, start + whole, count - whole, eight) - shift)
     if whole < count:
         store_first(powers, start + whole, sums, count - whole)
     for i in range(start, start + whole, LANES):
-        power = exp(load(x, i) - shift)
+        power = exp_below(load(x, i) - shift)
         store(powers, i, power)
         sums = sums + power
     return lanes_total(sums)
@@ -118,41 +133,53 @@ def cross_entropy_input(g: Any, target: Any, powers: Any, total: Any) -> Any:
     """See `minidl_kernels.reference.classification.cross_entropy_input`, the definition."""
     if powers.dtype != np.float32 or not powers.size:
         return generic.cross_entropy_input(g, target, powers, total)
-    rows = np.ascontiguousarray(channels_last(powers))
-    gx = np.empty(rows.shape, np.float32)
-    g, total = (np.ascontiguousarray(a, np.float32).reshape(-1) for a in (g, total))
-    index = np.ascontiguousarray(target, np.int64).reshape(-1)
-    _cross_entropy_input.sized(gx.size, g, index, rows.reshape(-1), total, gx.reshape(-1))
-    return channels_first(gx)
-
-
-@compiled(parallel=True)
-def _cross_entropy_input(g: Any, index: Any, powers: Any, total: Any, gx: Any) -> None:
-    classes = gx.size // index.size
+    rows, index = contiguous(channels_last(powers)), contiguous(target.astype(np.intp, copy=False))
+    classes, gx = powers.shape[1], channels_last_memory(powers.shape, np.float32)
+    if index.max() >= classes:
+        raise IndexError(f"cross_entropy_input: {index.max()} is no class of {classes}")
+    g, total = (contiguous(a.astype(np.float32, copy=False)) for a in (g, total))
     each = max(1, CHUNK // classes)
-    for task in prange(-(-index.size // each)):
-        for row in range(task * each, min(task * each + each, index.size)):
-            start, label = row * classes, index[row]
-            into, scale = gx[start : start + classes], g[row] / total[row]
-            if label < 0:
-                into[:] = 0
-                continue
-            power = powers[start : start + classes]
-            for c in range(classes):
-                into[c] = power[c] * scale
-            if label < classes:
-                into[label] -= g[row]
+    args = (
+        index.size, classes, each, address(index), 0, address(rows), 0, address(total), address(g),
+        address(gx),
+    )  # fmt: skip
+    launch(gradient_of_labels, -(-index.size // each), args, 0, gx.size < SMALL)
+    return gx
+
+
+def gradient_of_labels(task: int, room: int, args: int) -> None:
+    """The gradients of some rows."""
+    p = _labels(args)
+    g, powers, total, gx = floats(p.g), floats(p.powers), floats(p.total), floats(p.gx)
+    index, classes, rest = integers(p.index), p.classes, p.classes % LANES
+    for row in range(task * p.each, min(task * p.each + p.each, p.rows)):
+        start, label = row * classes, index[row]
+        end = start + classes - rest
+        scale, none = splat(g[row] / total[row]), splat(_ZERO)
+        if label < 0:
+            for i in range(start, end, LANES):
+                store(gx, i, none)
+            store_first(gx, end, none, rest)
+        else:
+            for i in range(start, end, LANES):
+                store(gx, i, load(powers, i) * scale)
+            store_first(gx, end, load_first(powers, end, rest) * scale, rest)
+            gx[start + label] -= g[row]
 
 
 # ---- probabilities: number by number ------------------------------------------------------------
+
+_PAIRS = ("size", "x", "target", "g", "out")
+_pairs = record(np.dtype([(name, np.intp) for name in _PAIRS]))
 
 
 def logistic_loss(x: Any, target: Any) -> Any:
     """See `minidl_kernels.reference.classification.logistic_loss`, the definition."""
     if x.dtype != np.float32 or target.dtype != np.float32 or not x.size:
         return generic.logistic_loss(x, target)
-    (x, target), out, loss = _vectors(x, target)
-    _logistic_loss.sized(x.size, x, target, out)
+    (x, target), loss = _alike(x, target)
+    args = x.size, address(x), address(target), 0, address(loss)
+    launch(loss_of_chunk, -(-x.size // CHUNK), args, 0, x.size < SMALL)
     return loss
 
 
@@ -160,24 +187,18 @@ def logistic_loss_input(g: Any, x: Any, target: Any) -> Any:
     """See `minidl_kernels.reference.classification.logistic_loss_input`, the definition."""
     if any(a.dtype != np.float32 for a in (g, x, target)) or not x.size:
         return generic.logistic_loss_input(g, x, target)
-    (x, target, g), out, gx = _vectors(x, target, g)
-    _logistic_loss_input.sized(x.size, g, x, target, out)
+    (x, target, g), gx = _alike(x, target, g)
+    args = x.size, address(x), address(target), address(g), address(gx)
+    launch(gradient_of_chunk, -(-x.size // CHUNK), args, 0, x.size < SMALL)
     return gx
 
 
-def _vectors(*arrays: Any) -> tuple[list[Any], Any, Any]:
-    """The arrays as vectors in the order of the first one's memory, and room for a result.
-
-    The room comes as such a vector, and as the array that it is to be.
-    """
+def _alike(*arrays: Any) -> tuple[list[Any], Any]:
+    """The arrays in the order of the first one's memory, and a new one like it for a result."""
     x = arrays[0]
-    if x.flags.c_contiguous:
-        out = np.empty(x.shape, np.float32)
-        return [np.ascontiguousarray(a).reshape(-1) for a in arrays], out.reshape(-1), out
-    order = stride_order(x)
-    turned = [np.ascontiguousarray(a.transpose(order)) for a in arrays]
-    out = np.empty(turned[0].shape, np.float32)
-    return [a.reshape(-1) for a in turned], out.reshape(-1), out.transpose(np.argsort(order))
+    out = np.empty_like(x, subok=False)  # its memory is without gaps
+    order = stride_order(out)
+    return [contiguous(a.transpose(order)) for a in arrays], out
 
 
 def stride_order(x: Any) -> list[int]:
@@ -185,17 +206,18 @@ def stride_order(x: Any) -> list[int]:
     return sorted(range(x.ndim), key=lambda axis: -abs(x.strides[axis]))
 
 
-@compiled(parallel=True)
-def _logistic_loss(x: Any, target: Any, out: Any) -> None:
-    for task in prange(-(-x.size // CHUNK)):
-        start, end = task * CHUNK, min(task * CHUNK + CHUNK, x.size)
-        whole = end - (end - start) % LANES
-        for i in range(start, whole, LANES):
-            store(out, i, _logistic(load(x, i), load(target, i)))
-        if whole < end:
-            rest = end - whole
-            last = _logistic(load_first(x, whole, rest), load_first(target, whole, rest))
-            store_first(out, whole, last, rest)
+def loss_of_chunk(task: int, room: int, args: int) -> None:
+    """Some losses."""
+    p = _pairs(args)
+    x, target, out = floats(p.x), floats(p.target), floats(p.out)
+    start, end = task * CHUNK, min(task * CHUNK + CHUNK, p.size)
+    whole = end - (end - start) % LANES
+    for i in range(start, whole, LANES):
+        store(out, i, _logistic(load(x, i), load(target, i)))
+    if whole < end:
+        rest = end - whole
+        last = _logistic(load_first(x, whole, rest), load_first(target, whole, rest))
+        store_first(out, whole, last, rest)
 
 
 @helper
@@ -205,17 +227,18 @@ def _logistic(x: Any, target: Any) -> Any:
     return size * wrong + _log_one_plus(exp(-size))
 
 
-@compiled(parallel=True)
-def _logistic_loss_input(g: Any, x: Any, target: Any, out: Any) -> None:
-    for task in prange(-(-x.size // CHUNK)):
-        start, end = task * CHUNK, min(task * CHUNK + CHUNK, x.size)
-        whole = end - (end - start) % LANES
-        for i in range(start, whole, LANES):
-            store(out, i, load(g, i) * (sigmoid(load(x, i)) - load(target, i)))
-        if whole < end:
-            rest = end - whole
-            slope = sigmoid(load_first(x, whole, rest)) - load_first(target, whole, rest)
-            store_first(out, whole, load_first(g, whole, rest) * slope, rest)
+def gradient_of_chunk(task: int, room: int, args: int) -> None:
+    """The gradients of some losses."""
+    p = _pairs(args)
+    x, target, g, out = floats(p.x), floats(p.target), floats(p.g), floats(p.out)
+    start, end = task * CHUNK, min(task * CHUNK + CHUNK, p.size)
+    whole = end - (end - start) % LANES
+    for i in range(start, whole, LANES):
+        store(out, i, load(g, i) * (sigmoid(load(x, i)) - load(target, i)))
+    if whole < end:
+        rest = end - whole
+        slope = sigmoid(load_first(x, whole, rest)) - load_first(target, whole, rest)
+        store_first(out, whole, load_first(g, whole, rest) * slope, rest)
 
 
 @helper
