@@ -135,7 +135,7 @@ def native(name: str, signature: Any) -> Callable[[Callable[..., Any]], Any]:
     def make(function: Callable[..., Any]) -> Any:
         made = c_function(function, "native", signature, error_model="numpy", forceinline=True)
         llvmlite.binding.add_symbol(name, made.address)
-        return made
+        return numba.types.ExternalFunction(name, signature)
 
     return make
 

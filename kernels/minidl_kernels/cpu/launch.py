@@ -111,7 +111,7 @@ class _Room:
         config: Any = numba.config
         room = np.empty((config.NUMBA_NUM_THREADS, size), np.float32)
         self.memory, self.size, self.step = room, size, room.strides[0]
-        self.address = address(room)
+        self.address = -(-address(room) // 64) * 64  # a line of a cache; there is room behind
 
 
 class _Desk:

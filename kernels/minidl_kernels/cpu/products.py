@@ -1,31 +1,33 @@
-"""The product of two matrices from register tiles: the plainest use of `gemm`.
+"""The product of two matrices, or of two stacks of them, in blocks: the plainest use of `blocks`.
 
-    panels   b is first laid out as panels of 16 columns (`pack`), which tiles read in order
-    blocks   256 rows of a panel, 16 kB, stay in the first cache while all tiles of a task use them,
-             and 48 rows of a by 256, 48 kB, in the second while all panels use those
-    tasks    blocks of 48 x 128 results: what a task writes, no other one touches
-
-Each sum runs in the order of k, in pieces of 256, whatever the number of threads: the same bits at
-any number of them, which BLAS does not promise.
+A task takes blocks of the results, which no other one touches. Each sum runs in the order of k, in
+pieces of up to 256, whatever the number of threads: the same bits at any number of them, which BLAS
+does not promise.
 """
 
 from typing import Any
 
 import numpy as np
 
-from minidl_kernels.cpu.gemm import TILE_COLUMNS, gemm_rows, pack, pack_transposed
-from minidl_kernels.cpu.launch import floats, launch, record
-from minidl_kernels.cpu.memory import address, flat
+from minidl_kernels.cpu import threads
+from minidl_kernels.cpu.blocks import (
+    PRODUCT,
+    ROOM,
+    SMALL,
+    block_of,
+    blocks_in,
+    cut,
+    matrix,
+    product,
+)
+from minidl_kernels.cpu.launch import launch, record
+from minidl_kernels.cpu.memory import address
 from minidl_kernels.generic import products as generic
 
 __all__ = ["matmul", "warm_up"]
 
-ROWS, COLUMNS, DEPTH = 48, 128, 256  # of a task
-SMALL = 1 << 18  # multiplications: below it a launch costs more than a second thread saves
-
-_NAMES = ("a", "am", "ak", "b", "bk", "bn", "panels", "c", "m", "k", "n")
-_RECORD = np.dtype([(name, np.intp) for name in _NAMES])
-_arguments = record(_RECORD)
+_NAMES = (*PRODUCT, "workers", "blocks")
+_arguments = record(np.dtype([(name, np.intp) for name in _NAMES]))
 
 
 def matmul(a: Any, b: Any) -> Any:
@@ -33,46 +35,23 @@ def matmul(a: Any, b: Any) -> Any:
     (m, k), n = a.shape, b.shape[1]
     if a.dtype != np.float32 or b.dtype != np.float32 or 0 in (m, k, n):
         return generic.matmul(a, b)
-    a, (am, ak) = flat(a)
-    b, (bk, bn) = flat(b)
-    c, blocks = np.empty((m, n), np.float32), -(-n // TILE_COLUMNS)
-    panels = np.empty(blocks * TILE_COLUMNS * k, np.float32)
-    args = np.array(
-        [(address(a), am, ak, address(b), bk, bn, address(panels), address(c), m, k, n)], _RECORD
-    )
-    serial = m * k * n < SMALL
-    launch(_pack, blocks, args, 0, serial)
-    launch(_block, -(-m // ROWS) * -(-n // COLUMNS), args, 0, serial)
+    (a, am, ak), (b, bk, bn) = matrix(a), matrix(b)
+    c = np.empty((m, n), np.float32)
+    workers = 1 if m * n * k < SMALL else threads.count
+    rows, columns = cut(m, n, workers)
+    blocks = blocks_in(m, n, rows, columns)
+    args = (
+        m, n, k, address(a), am, ak, address(b), bk, bn, address(c), rows, columns, workers, blocks
+    )  # fmt: skip
+    launch(_blocks, workers, args, ROOM, workers == 1)
     return c
 
 
-def _pack(task: int, room: int, args: int) -> None:
-    """Lay out one panel: 16 columns of b, or 16 rows of its transpose."""
-    p = _arguments(args)
-    b, panels = floats(p.b), floats(p.panels)
-    first = task * TILE_COLUMNS
-    width = min(TILE_COLUMNS, p.n - first)
-    if p.bn == 1:
-        pack(b, first, p.bk, p.k, width, panels, first * p.k)
-    else:
-        pack_transposed(b, first * p.bn, p.bn, p.k, width, panels, first * p.k)
-
-
-def _block(task: int, room: int, args: int) -> None:
-    """48 x 128 of the results."""
-    p = _arguments(args)
-    a, panels, c = floats(p.a), floats(p.panels), floats(p.c)
-    across = -(-p.n // COLUMNS)
-    row, column = task // across * ROWS, task % across * COLUMNS
-    rows = min(ROWS, p.m - row)
-    for k in range(0, p.k, DEPTH):
-        for first in range(column, min(column + COLUMNS, p.n), TILE_COLUMNS):
-            gemm_rows(
-                rows, a, row * p.am + k * p.ak, p.am, p.ak, 0,
-                panels, first * p.k + k * TILE_COLUMNS, TILE_COLUMNS, 0,
-                1, min(DEPTH, p.k - k),
-                c, row * p.n + first, p.n, min(TILE_COLUMNS, p.n - first), k > 0,
-            )  # fmt: skip
+def _blocks(task: int, room: int, args: int) -> None:
+    """A worker's blocks of the results."""
+    p, q = _arguments(args), product(args)
+    for block in range(task, p.blocks, p.workers):
+        block_of(q, block, q.a, q.b, room)
 
 
 def warm_up(dtype: str) -> None:

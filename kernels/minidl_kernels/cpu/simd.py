@@ -425,6 +425,12 @@ def _exp_below(b: Any, x: Any) -> Any:
     return b.select(b.fcmp_ordered("<", x, constant(vector, -87.0)), constant(vector, 0.0), p)
 
 
+def _exp_or_infinity(b: Any, x: Any) -> Any:
+    """`_exp_below`, and infinity above 88.4: there n + 127 is 255, which stands for it."""
+    most = constant(x.type, 89.0)
+    return _exp_below(b, b.select(b.fcmp_ordered(">", x, most), most, x))
+
+
 @intrinsic
 def sigmoid(typing: Any, x: Any) -> Any:
     """1 / (1 + e^-x) of float32."""
@@ -432,7 +438,7 @@ def sigmoid(typing: Any, x: Any) -> Any:
 
     def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
         one = constant(args[0].type, 1.0)
-        return b.fdiv(one, b.fadd(one, _exp(b, b.fneg(args[0]))))
+        return b.fdiv(one, b.fadd(one, _exp_or_infinity(b, b.fneg(args[0]))))
 
     return x(x), generate
 
@@ -445,7 +451,7 @@ def tanh(typing: Any, x: Any) -> Any:
     def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
         x, vector = args[0], args[0].type
         one, two = constant(vector, 1.0), constant(vector, 2.0)
-        far = b.fsub(one, b.fdiv(two, b.fadd(_exp(b, b.fmul(two, x)), one)))
+        far = b.fsub(one, b.fdiv(two, b.fadd(_exp_or_infinity(b, b.fmul(two, x)), one)))
         z = b.fmul(x, x)
         terms = (
             -5.70498872745e-3,
