@@ -28,7 +28,7 @@ KERNELS: dict[str, str] = {
     "conv_weight": "convolution",
     "conv_pool": "epilogue",
     "conv_pool_gradient": "epilogue",
-    "relu_gradient": "epilogue",
+    "conv_relu_gradient": "epilogue",
     "unfold": "convolution",
     "fold": "convolution",
     "max_pool": "pooling",

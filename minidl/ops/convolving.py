@@ -3,8 +3,8 @@
 Three, each linear in both arguments, are one another's derivatives at any order: `conv`,
 `conv_input` (its adjoint in x) and `conv_weight` (its adjoint in w). Two are fused, the layers of a
 network in one: `conv_relu` and `conv_pool`, with max pooling behind. What is between the layers is
-never in memory: the convolution ends in relu, and back, one pass takes the gradient through pool
-and relu and sums up that of the bias.
+not written to memory where a kernel can do without: it ends in relu and the pool, and back, makes
+all gradients from that of the pool's result.
 """
 
 from typing import Any
@@ -13,7 +13,6 @@ import minidl_kernels as kernels
 from minidl.ops.activation import relu
 from minidl.ops.pooling import max_pool
 from minidl.ops.reduction import sum
-from minidl.ops.spatial import windows
 from minidl.tape import Kept, Kink, op
 
 __all__: list[str] = []  # users call `conv2d` and its kin
@@ -90,26 +89,19 @@ _ONE_TAP = {
 }  # fmt: skip
 
 
-def _gradients(
-    wanted: Any, g: Any, of_bias: Any, x: Any, w: Any, stride: Any, padding: Any, dilation: Any,
-    groups: int,
-) -> tuple[Any, ...]:  # fmt: skip
-    """Those of a convolution, from that of its output and the bias's, which is known."""
-    options = stride, padding, dilation, groups
-    found = {
-        "x": lambda: kernels.conv_input(g, w, x.shape, *options),
-        "w": lambda: kernels.conv_weight(g, x, w.shape, *options),
-        "bias": lambda: of_bias,
-    }
-    return tuple([found[name]() for name in wanted])
+def _asked(wanted: Any, of_x: Any, of_w: Any, of_bias: Any) -> tuple[Any, ...]:
+    """Those of the three gradients that are wanted, in that order."""
+    found = {"x": of_x, "w": of_w, "bias": of_bias}
+    return tuple([found[name] for name in wanted])
 
 
 def _conv_relu_gradient(
     g: Any, wanted: Any, x: Any, w: Any, out: Any, stride: Any, padding: Any, dilation: Any,
     groups: int,
 ) -> tuple[Any, ...]:  # fmt: skip
-    g, of_bias = kernels.relu_gradient(g, out)
-    return _gradients(wanted, g, of_bias, x, w, stride, padding, dilation, groups)
+    names = [name in wanted for name in ("x", "w", "bias")]
+    found = kernels.conv_relu_gradient(g, out, x, w, stride, padding, dilation, groups, *names)
+    return _asked(wanted, *found)
 
 
 @op(
@@ -140,10 +132,9 @@ def _conv_pool_gradient(
     g: Any, wanted: Any, x: Any, w: Any, place: Any, stride: Any, padding: Any, dilation: Any,
     groups: int, size: Any,
 ) -> tuple[Any, ...]:  # fmt: skip
-    space = windows("conv_pool", x.shape[2:], w.shape[2:], stride, padding, dilation)
-    shape = (x.shape[0], w.shape[0], *space)
-    g, of_bias = kernels.conv_pool_gradient(g, place, shape, size)
-    return _gradients(wanted, g, of_bias, x, w, stride, padding, dilation, groups)
+    options = stride, padding, dilation, groups, size
+    names = [name in wanted for name in ("x", "w", "bias")]
+    return _asked(wanted, *kernels.conv_pool_gradient(g, place, x, w, *options, *names))
 
 
 def _conv_pool_definition(

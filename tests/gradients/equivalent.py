@@ -75,7 +75,7 @@ EQUIVALENT: dict[Key, str] = {
     ("standardize_gradient", "max(math.prod([x.shape[a] for a in axes]), 1)",
      "math.prod([x.shape[a] for a in axes])", 0): "of no elements it divides none",
     ("relu_gradient", "1", "2", 0): ANY_NEGATIVE,
-    ("conv_pool_gradient", "1", "2", 0): ANY_NEGATIVE,
+    ("unpool", "1", "2", 0): ANY_NEGATIVE,
     ("max_pool_input", "1", "2", 2): ANY_NEGATIVE,
     ("max_pool_input", "1", "2", 4): ANY_NEGATIVE,
     ("_divisors", "counts == counts.flat[0]", "counts != counts.flat[0]", 0): ROUNDING,

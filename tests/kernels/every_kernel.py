@@ -66,9 +66,10 @@ def images(draw: Callable[..., Any], n: int, c: int, *space: int) -> Any:
 # name: channels, space and channels of the result, small and large; kernel, stride, padding, groups
 LAYERS: dict[str, tuple[Any, ...]] = {
     "winograd": ((9, (6, 5), 17), (32, (30, 33), 40), (3, 3), 1, 1, 1),
+    "winograd, images": ((9, (6, 5), 8), (24, (17, 14), 40), (3, 3), 1, 1, 1),
     "winograd, deep": ((5, (6, 5), 9), (250, (7, 9), 244), (3, 3), 1, 1, 1),
     "direct": ((3, (7, 6), 19), (3, (51, 50), 19), (3, 3), 1, 1, 1),
-    "direct, vectors": ((4, (7, 6), 16), (4, (51, 50), 24), (3, 3), 1, 1, 1),
+    "direct, vectors": ((3, (7, 6), 16), (3, (51, 50), 24), (3, 3), 1, 1, 1),
     "NCHW": ((3, (7, 6), 19), (19, (33, 40), 35), (1, 1), 1, 0, 1),
     "strides": ((9, (8, 7), 24), (9, (41, 40), 24), (3, 2), 2, 1, 1),
     "depthwise": ((19, (6, 7), 19), (19, (40, 41), 19), (3, 3), 1, 1, 19),
@@ -82,9 +83,9 @@ def _layer(draw: Draw, name: str) -> tuple[Any, Any, Any]:
     """The shapes of x and w, and the options."""
     small, large, kernel, stride, padding, groups = LAYERS[name]
     c, space, o = large if draw.large else small
-    axes = len(kernel)
+    axes, n = len(kernel), 8 if name == "winograd, images" else 3
     options = (stride,) * axes, ((padding, padding),) * axes, (1,) * axes, groups
-    return (3, c, *space), (o, c // groups, *kernel), options
+    return (n, c, *space), (o, c // groups, *kernel), options
 
 
 def _output(x: Any, w: Any, options: Any) -> tuple[int, ...]:
@@ -123,28 +124,28 @@ def conv_weight(name: str) -> Callable[[Draw], Any]:
     return arguments
 
 
-def conv_pool(name: str) -> Callable[[Draw], Any]:
+def conv_pool(name: str, size: Any = (2, 2)) -> Callable[[Draw], Any]:
     def arguments(draw: Draw) -> Any:
         x, w, options = _layer(draw, name)
-        return images(draw.scaled, *x), draw(*w), *options, draw.scaled(w[0]), "relu", (2, 2)
+        return images(draw.scaled, *x), draw(*w), *options, draw.scaled(w[0]), "relu", size
 
     return arguments
 
 
-def conv_pool_gradient(name: str) -> Callable[[Draw], Any]:
+def conv_pool_gradient(name: str, of_x: bool) -> Callable[[Draw], Any]:
     def arguments(draw: Draw) -> Any:
         x, w, *rest = conv_pool(name)(Draw(draw.dtype, draw.large))
         y, place = kernels.conv_pool(x, w, *rest)
-        shape = _output(x.shape, w.shape, rest[:4])
-        return images(draw.scaled, *y.shape), place, shape, (2, 2)
+        return images(draw.scaled, *y.shape), place, x, w, *rest[:4], (2, 2), of_x
 
     return arguments
 
 
-def relu_gradient(channels: int) -> Callable[[Draw], Any]:
+def conv_relu_gradient(name: str) -> Callable[[Draw], Any]:
     def arguments(draw: Draw) -> Any:
-        shape = 2, channels, draw.size(5, 40), 33
-        return images(draw.scaled, *shape), images(draw, *shape)
+        x, w, *options = conv(name)(Draw(draw.dtype, draw.large))
+        y = kernels.conv(x, w, *options[:4], None, "relu")
+        return images(draw.scaled, *y.shape), y, x, w, *options[:4]
 
     return arguments
 
@@ -331,14 +332,16 @@ def adam_all_(draw: Draw) -> Any:
     return p, g, m, v, most, *ADAM
 
 
-POOLED = ("winograd", "direct", "direct, vectors", "strides")
+POOLED = ("winograd", "winograd, images", "direct", "direct, vectors", "strides")
 CALLS: dict[str, Callable[[Draw], Any]] = {
     **{f"conv: {name}": conv(name) for name in LAYERS},
     **{f"conv_input: {name}": conv_input(name) for name in LAYERS},
     **{f"conv_weight: {name}": conv_weight(name) for name in LAYERS},
     **{f"conv_pool: {name}": conv_pool(name) for name in POOLED},
-    **{f"conv_pool_gradient: {name}": conv_pool_gradient(name) for name in POOLED},
-    **{f"relu_gradient: {channels}": relu_gradient(channels) for channels in (19, 24)},
+    "conv_pool: 3 x 2": conv_pool("direct, vectors", (3, 2)),
+    **{f"conv_pool_gradient: {name}": conv_pool_gradient(name, True) for name in POOLED},
+    **{f"conv_pool_gradient: {name}, not of x": conv_pool_gradient(name, False) for name in POOLED},
+    **{f"conv_relu_gradient: {name}": conv_relu_gradient(name) for name in POOLED},
     "unfold": unfold,
     "fold": fold,
     "max_pool": max_pool,

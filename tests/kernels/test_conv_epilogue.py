@@ -13,6 +13,7 @@ from minidl_kernels.reference import epilogue as reference
 
 sizes = st.tuples(st.integers(1, 3), st.integers(1, 3))
 OPTIONS: Any = ((1, 1), ((0, 0), (0, 0)), (1, 1), 1)
+asked = st.tuples(st.booleans(), st.booleans(), st.booleans())
 
 
 def values(shape: tuple[int, ...], dtype: str, seed: int = 0) -> Any:
@@ -22,6 +23,15 @@ def values(shape: tuple[int, ...], dtype: str, seed: int = 0) -> Any:
     x[rng.random(shape) < 0.05] = np.nan
     x[rng.random(shape) < 0.05] = np.inf
     return x
+
+
+def equal(found: Any, expected: Any) -> None:
+    """The same numbers of the same dtypes, and None at the same places."""
+    for one, other in zip(found, expected, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            assert one.dtype == other.dtype
+            np.testing.assert_array_equal(one, other)
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # NaN meets infinity
@@ -34,25 +44,22 @@ def values(shape: tuple[int, ...], dtype: str, seed: int = 0) -> Any:
     size=sizes,
     activation=st.sampled_from([None, "relu"]),
     biased=st.booleans(),
+    wanted=asked,
 )
 def test_pool_and_its_gradient_equal_the_definition(
-    dtype: str, n: int, o: int, height: int, width: int, size: Any, activation: Any, biased: bool
-) -> None:
+    dtype: str, n: int, o: int, height: int, width: int, size: Any, activation: Any, biased: bool,
+    wanted: Any,
+) -> None:  # fmt: skip
     x = values((n, 1, height, width), dtype)
     w = np.resize(np.array([1, -1, 2], dtype), (o, 1, 1, 1))
     bias = np.resize(np.array([0, 1, -1, 2], dtype), o) if biased else None
     args = (x, w, *OPTIONS, bias, activation, size)
     y, place = kernels.conv_pool(*args)
     expected, where = reference.conv_pool(*args)
-    np.testing.assert_array_equal(y, expected)
-    np.testing.assert_array_equal(place, where)
-    assert (y.dtype, place.dtype) == (np.dtype(dtype), np.uint8)
+    equal((y, place), (expected, where))
     g = values(y.shape, dtype, 1)
-    shape = (n, o, height, width)
-    gy, gb = kernels.conv_pool_gradient(g, place, shape, size)
-    ours, sums = reference.conv_pool_gradient(g, place, shape, size)
-    np.testing.assert_array_equal(gy, ours)
-    np.testing.assert_array_equal(gb, sums)
+    back = (g, place, x, w, *OPTIONS, size, *wanted)
+    equal(kernels.conv_pool_gradient(*back), reference.conv_pool_gradient(*back))
 
 
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
@@ -61,13 +68,18 @@ def test_pool_and_its_gradient_equal_the_definition(
     n=st.integers(0, 3),
     o=st.sampled_from([1, 8, 13, 24]),
     spatial=st.lists(st.integers(1, 9), min_size=1, max_size=3),
+    wanted=asked,
 )
-def test_relu_gradient_equals_the_definition(dtype: str, n: int, o: int, spatial: Any) -> None:
+def test_relu_gradient_equals_the_definition(
+    dtype: str, n: int, o: int, spatial: Any, wanted: Any
+) -> None:
     g, y = values((n, o, *spatial), dtype), values((n, o, *spatial), dtype, 1)
-    ours, expected = kernels.relu_gradient(g, y), reference.relu_gradient(g, y)
-    for one, other in zip(ours, expected, strict=True):
-        assert one.dtype == np.dtype(dtype)
-        np.testing.assert_array_equal(one, other)
+    axes = len(spatial)
+    options: Any = (1,) * axes, ((0, 0),) * axes, (1,) * axes, 1
+    x = values((n, 2, *spatial), dtype, 2)
+    w = np.resize(np.array([1, -1, 2], dtype), (o, 2, *[1] * axes))
+    args = (g, y, x, w, *options, *wanted)
+    equal(kernels.conv_relu_gradient(*args), reference.conv_relu_gradient(*args))
 
 
 def test_the_gradient_is_that_of_a_larger_step() -> None:
@@ -77,25 +89,27 @@ def test_the_gradient_is_that_of_a_larger_step() -> None:
     bias, size = rng.normal(size=8), (2, 2)
     y, place = kernels.conv_pool(x, w, *OPTIONS, bias, "relu", size)
     g = rng.normal(size=y.shape)
-    gy, gb = kernels.conv_pool_gradient(g, place, (2, 8, 7, 9), size)
-    gw = kernels.conv_weight(gy, x, w.shape, *OPTIONS)
+    gx, gw, gb = kernels.conv_pool_gradient(g, place, x, w, *OPTIONS, size)
     step = 1e-7
-    after, _ = kernels.conv_pool(x, w + step * gw, *OPTIONS, bias + step * gb, "relu", size)
-    expected = (gw**2).sum() + (gb**2).sum()
+    more = (x + step * gx, w + step * gw, *OPTIONS, bias + step * gb, "relu", size)
+    after, _ = kernels.conv_pool(*more)
+    expected = sum((part**2).sum() for part in (gx, gw, gb))
     assert ((after - y) * g).sum() / step == pytest.approx(expected, rel=1e-4)
 
 
-def test_the_same_bits_at_any_number_of_threads() -> None:
+@pytest.mark.parametrize("size", [(2, 2), (3, 2)])
+def test_the_same_bits_at_any_number_of_threads(size: Any) -> None:
     rng = np.random.default_rng(0)
     x, w = rng.normal(size=(8, 3, 20, 20)).astype("f4"), rng.normal(size=(16, 3, 3, 3)).astype("f4")
     before, seen = threads.get_num_threads(), set()
     try:
         for count in (1, 2, 1, 2):
             threads.set_num_threads(count)
-            y, place = kernels.conv_pool(x, w, *OPTIONS, None, "relu", (2, 2))
-            gy, gb = kernels.conv_pool_gradient(y, place, (8, 16, 18, 18), (2, 2))
-            gz, sums = kernels.relu_gradient(gy, gy)
-            seen.add(tuple(a.tobytes() for a in (y, place, gy, gb, gz, sums)))
+            y, place = kernels.conv_pool(x, w, *OPTIONS, None, "relu", size)
+            found = kernels.conv_pool_gradient(y, place, x, w, *OPTIONS, size)
+            full = kernels.conv(x, w, *OPTIONS, None, "relu")
+            relu = kernels.conv_relu_gradient(full, full, x, w, *OPTIONS)
+            seen.add(tuple(a.tobytes() for a in (y, place, *found, *relu)))
     finally:
         threads.set_num_threads(before)
     assert len(seen) == 1

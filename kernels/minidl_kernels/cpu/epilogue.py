@@ -1,10 +1,11 @@
 """Bias, activation and max-pool after a convolution, compiled. Defined in `reference.epilogue`.
 
-Bias and relu are done while the convolution writes its results (`direct`, `winograd`). The pool
-reads these once more, unless it is part of the convolution (`conv_pool.py`), eight channels at a
-time, and keeps a byte for each maximum; backward, the same byte says where the gradient goes, and
-the gradient of the bias is added up on the way. The sums run over fixed chunks of rows, so they are
-the same at any number of threads.
+Bias and relu are done while the convolution writes its results (`direct`, `winograd`), and so are
+windows of 2 x 2 (`conv_pool`, `winograd`), whose convolution is never in memory; backward, the same
+kernels make the gradients of the convolution from that of the maxima. Other windows read the
+convolution once more, eight channels at a time. A byte is kept for each maximum; backward, it says
+where the gradient goes. The sums for the bias run over fixed chunks, so they are the same at any
+number of threads.
 
 Channels that do not fill vectors, and other dtypes than float32, are left to array code.
 """
@@ -15,31 +16,34 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl_kernels import plans
-from minidl_kernels.cpu.conv_pool import OFF, direct_pool
-from minidl_kernels.cpu.convolution import conv
+from minidl_kernels.cpu import winograd_back, winograd_forward
+from minidl_kernels.cpu.conv_pool import direct_pool, direct_pool_weight
+from minidl_kernels.cpu.convolution import _rows, _shift, conv, conv_input, conv_weight
 from minidl_kernels.cpu.launch import floats, launch, octets, record
 from minidl_kernels.cpu.memory import address, contiguous
 from minidl_kernels.cpu.simd import (
     LANES,
-    absolute,
     load,
     load_octets,
     splat,
     store,
     store_octets,
-    where_greater,
+    where_equal,
     where_wins,
 )
+from minidl_kernels.cpu.windows import OFF, best_of, through_relu
 from minidl_kernels.generic import epilogue as generic
 from minidl_kernels.generic.arrays import channels_first, channels_last
 from minidl_kernels.generic.convolution import output_sizes
 
-__all__ = ["conv_pool", "conv_pool_gradient", "relu_gradient", "warm_up"]
+__all__ = ["conv_pool", "conv_pool_gradient", "conv_relu_gradient", "warm_up"]
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
 CHUNKS = 16  # of the sums for the bias
+FUSED = ("direct", "winograd")
+SHORT = 32  # numbers of a filter up to which `direct_pool_weight` is faster than the way apart
 FEW = 1 << 14  # numbers below which one thread is faster
 
 
@@ -83,57 +87,159 @@ def conv_pool(
     """Convolution, bias, activation, maximum: x (N, C, H, W) -> y, place (N, O, P, Q), uint8."""
     o, space = w.shape[0], output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     out = (x.shape[0], space[0] // size[0], space[1] // size[1], o)
-    choice = plans.choose("forward", x.shape, w.shape, stride, padding, dilation, groups, x.dtype)
-    if choice.algorithm == "direct" and o % LANES == 0 and 0 not in (x.size, *out):
+    options, relu = (stride, padding, dilation, groups), activation == "relu"
+    choice = plans.choose("forward", x.shape, w.shape, *options, x.dtype)
+    if choice.algorithm in FUSED and _alike(o, groups, size) and 0 not in (x.size, *out):
         y, place = np.empty(out, np.float32), np.empty(out, np.uint8)
-        before = tuple([b for b, _ in padding])
-        options = stride, before, dilation, groups, bias, activation == "relu"
-        if direct_pool(channels_last(x), w, *options, size, y, place):
-            return channels_first(y), channels_first(place)
-    full = conv(x, w, stride, padding, dilation, groups, bias, activation)
+        rows = _rows(channels_last(x))
+        if choice.algorithm != "winograd" or not winograd_forward.convolve(
+            rows, w, False, _before(padding), y, _shift(bias, None, o), relu, choice.deep, place
+        ):
+            direct_pool(rows, w, stride, padding, dilation, bias, relu, y, place)
+        return channels_first(y), channels_first(place)
+    full = conv(x, w, *options, bias, activation)
     n, o, height, width = full.shape
     if full.dtype != np.float32 or o % LANES or 0 in out:
-        return generic.pool(full, size, activation == "relu")
+        return generic.pool(full, size, relu)
     full = channels_last(full)
     y, place = np.empty(out, np.float32), np.empty(out, np.uint8)
     args = Pool(
-        n, height, width, o, out[1], out[2], size[0], size[1], int(activation == "relu"),
+        n, height, width, o, out[1], out[2], size[0], size[1], int(relu),
         address(full), address(y), address(place),
     ).packed()  # fmt: skip
     launch(pool_row, n * out[1], args, 0, full.size < FEW)
     return channels_first(y), channels_first(place)
 
 
+def _alike(o: int, groups: int, size: Ints) -> bool:
+    """Whether fused kernels take it: windows of 2 x 2, and channels in whole vectors."""
+    return size == (2, 2) and groups == 1 and o % LANES == 0
+
+
+def _before(padding: Pairs) -> Ints:
+    return tuple([b for b, _ in padding])
+
+
 def pool_row(task: int, room: int, args: int) -> None:
     """The maxima of one row of windows."""
     p = _pool(args)
-    x, y, places, zero = floats(p.x), floats(p.y), octets(p.place), splat(np.float32(0))
+    x, y, places = floats(p.x), floats(p.y), octets(p.place)
     n, row = task // p.p, task % p.p
     first = ((n * p.h + row * p.tall) * p.w) * p.c
     for column in range(p.q):
         out = (task * p.q + column) * p.c
         for c in range(0, p.c, LANES):
             at = first + column * p.wide * p.c + c
-            best, place = load(x, at), zero
+            best, place = load(x, at), splat(np.int32(0))
             for i in range(p.tall):
                 for j in range(p.wide):
                     if i + j > 0:
                         value = load(x, at + (i * p.w + j) * p.c)
-                        k = splat(np.float32(i * p.wide + j))
-                        place = where_wins(value, best, k, place)
-                        best = where_wins(value, best, value, best)
+                        best, place = best_of(value, i * p.wide + j, best, place)
             if p.relu:
-                place = where_wins(best, zero, place, splat(np.float32(OFF)))
+                best, place = through_relu(best, place)
             store(y, out + c, best)
             store_octets(places, out + c, place)
 
 
-def conv_pool_gradient(g: Any, place: Any, shape: Ints, size: Ints) -> tuple[Any, Any]:
+def conv_pool_gradient(
+    g: Any,
+    place: Any,
+    x: Any,
+    w: Any,
+    stride: Ints,
+    padding: Pairs,
+    dilation: Ints,
+    groups: int,
+    size: Ints,
+    of_x: bool = True,
+    of_w: bool = True,
+    of_bias: bool = True,
+) -> tuple[Any, Any, Any]:
+    """Gradients of x, w and bias from g (N, O, P, Q), that of the maxima; None if not asked for."""
+    o, options = w.shape[0], (stride, padding, dilation, groups)
+    if g.dtype == np.float32 and _alike(o, groups, size) and 0 not in (g.size, x.size):
+        weights = plans.choose("weight", x.shape, w.shape, *options, g.dtype)
+        if weights.algorithm == "direct" and not of_x and w[0].size <= SHORT:
+            gw, gbias = direct_pool_weight(
+                _contiguous(g), _contiguous(place), _rows(channels_last(x)), w.shape, stride,
+                padding, dilation,
+            )  # fmt: skip
+            return None, gw if of_w else None, gbias if of_bias else None
+        found = _winograd_gradient(g, place, None, x, w, *options, of_x, of_w, of_bias)
+        if found is not None:
+            return found
+    space = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    g, gbias = unpool(g, place, (len(x), o, *space), size)
+    return _apart(g, gbias, x, w, options, of_x, of_w, of_bias)
+
+
+def conv_relu_gradient(
+    g: Any,
+    out: Any,
+    x: Any,
+    w: Any,
+    stride: Ints,
+    padding: Pairs,
+    dilation: Ints,
+    groups: int,
+    of_x: bool = True,
+    of_w: bool = True,
+    of_bias: bool = True,
+) -> tuple[Any, Any, Any]:
+    """Gradients of x, w and bias from g, that of `out` (N, O, *P); None if not asked for."""
+    options = stride, padding, dilation, groups
+    if g.dtype == np.float32 and g.ndim == 4 and 0 not in (g.size, x.size):
+        found = _winograd_gradient(g, None, out, x, w, *options, of_x, of_w, of_bias)
+        if found is not None:
+            return found
+    g, gbias = relu_gradient(g, out)
+    return _apart(g, gbias, x, w, options, of_x, of_w, of_bias)
+
+
+def _contiguous(x: Any) -> Any:
+    return contiguous(channels_last(x))
+
+
+def _winograd_gradient(
+    g: Any, place: Any, mask: Any, x: Any, w: Any, stride: Ints, padding: Pairs, dilation: Ints,
+    groups: int, of_x: bool, of_w: bool, of_bias: bool,
+) -> Any:  # fmt: skip
+    """All gradients in one pass, where both would be Winograd's and there is room; else None."""
+    (o, c), options = w.shape[:2], (stride, padding, dilation, groups, g.dtype)
+    for kind in ("input", "weight"):
+        choice = plans.choose(kind, x.shape, w.shape, *options)
+        if choice.algorithm != "winograd" or choice.deep:
+            return None
+    if not winograd_back.fits(len(x), c, o):
+        return None
+    g, place, mask = [None if a is None else _contiguous(a) for a in (g, place, mask)]
+    found = winograd_back.gradients(
+        _rows(channels_last(x)), w, _before(padding), g, place, mask, of_x, of_w
+    )
+    if found is None:
+        return None
+    gx, gw, gbias = found
+    return None if gx is None else channels_first(gx), gw, gbias if of_bias else None
+
+
+def _apart(
+    g: Any, gbias: Any, x: Any, w: Any, options: Any, of_x: bool, of_w: bool, of_bias: bool
+) -> tuple[Any, Any, Any]:
+    """The gradients one by one, from g, that of the convolution."""
+    return (
+        conv_input(g, w, x.shape, *options) if of_x else None,
+        conv_weight(g, x, w.shape, *options) if of_w else None,
+        gbias if of_bias else None,
+    )
+
+
+def unpool(g: Any, place: Any, shape: Ints, size: Ints) -> tuple[Any, Any]:
     """The gradient before the activation, (N, O, H, W), and that of the bias, (O,)."""
     n, o, height, width = shape
     if g.dtype != np.float32 or o % LANES or 0 in g.shape:
-        return generic.conv_pool_gradient(g, place, shape, size)
-    g, place = contiguous(channels_last(g)), contiguous(channels_last(place))
+        return generic.unpool(g, place, shape, size)
+    g, place = _contiguous(g), _contiguous(place)
     gy, sums = np.empty((n, height, width, o), g.dtype), np.empty((CHUNKS, o), g.dtype)
     p, q = g.shape[1:3]
     args = Pool(
@@ -148,7 +254,7 @@ def unpool_rows(task: int, room: int, args: int) -> None:
     """Put the gradients of a chunk of rows of windows in their places, zeros around them."""
     p = _pool(args)
     gy, g, places, sums = floats(p.x), floats(p.y), octets(p.place), floats(p.sums)
-    zero, half, off = splat(np.float32(0)), splat(np.float32(0.5)), splat(np.float32(OFF))
+    zero, off = splat(np.float32(0)), splat(np.int32(OFF))
     for c in range(0, p.c, LANES):
         store(sums, task * p.c + c, zero)
     rows = p.n * p.p
@@ -163,13 +269,12 @@ def unpool_rows(task: int, room: int, args: int) -> None:
                 for c in range(0, p.c, LANES):
                     v, place = load(g, at + c), load_octets(places, at + c)
                     for j in range(p.wide):
-                        here = splat(np.float32(i * p.wide + j))
-                        if i >= p.tall:  # rows that no window has
-                            here = splat(np.float32(-1))
-                        kept = where_greater(half, absolute(place - here), v, zero)
+                        # -1 is no place: in rows that no window has
+                        here = splat(np.int32(i * p.wide + j if i < p.tall else -1))
+                        kept = where_equal(place, here, v, zero)
                         store(gy, line + (column * p.wide + j) * p.c + c, kept)
                     if i == 0:
-                        kept = where_greater(off, place, v, zero)
+                        kept = where_equal(place, off, zero, v)
                         store(sums, task * p.c + c, load(sums, task * p.c + c) + kept)
             for k in range(p.q * p.wide * p.c, p.w * p.c, LANES):
                 store(gy, line + k, zero)
@@ -206,7 +311,10 @@ def mask_pixels(task: int, room: int, args: int) -> None:
 
 def warm_up(dtype: str) -> None:
     """Call each kernel once."""
-    x, w, bias = np.zeros((1, 16, 16, 16), dtype), np.zeros((16, 16, 1, 1), dtype), None
-    y, place = conv_pool(x, w, (1, 1), ((0, 0),) * 2, (1, 1), 1, bias, "relu", (2, 2))
-    conv_pool_gradient(y, place, x.shape, (2, 2))
+    x, bias = np.zeros((4, 16, 10, 10), dtype), None
+    for kernel, size in ((1, (2, 2)), (3, (2, 2)), (3, (1, 2))):
+        w, options = np.zeros((16, 16, kernel, kernel), dtype), ((1, 1), ((0, 0),) * 2, (1, 1), 1)
+        with plans.algorithm("winograd"):
+            y, place = conv_pool(x, w, *options, bias, "relu", size)
+            conv_pool_gradient(y, place, x, w, *options, size, of_x=kernel == 3)
     relu_gradient(x, x)

@@ -40,6 +40,7 @@ from minidl_kernels.cpu.emit import (
     lanes,
     masked_load,
     masked_store,
+    opaque,
     prefetch,
     splatted,
     vector_of,
@@ -58,8 +59,10 @@ __all__ = [
     "load_every",
     "load_first",
     "load_octets",
+    "load_same",
     "maximum",
     "minimum",
+    "on_the_spot",
     "sigmoid",
     "splat",
     "sqrt",
@@ -135,24 +138,23 @@ def ask_for(typing: Any, x: Any, i: Any) -> Any:
 
 @intrinsic
 def load_octets(typing: Any, x: Any, i: Any) -> Any:
-    """x[i : i + 8] of uint8 as a vector of float32."""
+    """x[i : i + 8] of uint8 as a vector of int32."""
 
     def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
         place = element(context, b, sig.args[0], *args)
         whole = b.load(b.bitcast(place, _OCTETS.as_pointer()), align=1)
-        return b.uitofp(whole, vector_of(types.float32))
+        return b.zext(whole, vector_of(types.int32))
 
-    return Vector(types.float32)(x, types.intp), generate
+    return Vector(types.int32)(x, types.intp), generate
 
 
 @intrinsic
 def store_octets(typing: Any, x: Any, i: Any, v: Any) -> Any:
-    """x[i : i + 8] = v, whose lanes are whole numbers from 0 to 255, into uint8."""
+    """x[i : i + 8] = v, whose lanes are int32 from 0 to 255, into uint8."""
 
     def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
         place = element(context, b, sig.args[0], *args[:2])
-        whole = b.trunc(b.fptoui(args[2], ir.VectorType(INT, LANES)), _OCTETS)
-        b.store(whole, b.bitcast(place, _OCTETS.as_pointer()), align=1)
+        b.store(b.trunc(args[2], _OCTETS), b.bitcast(place, _OCTETS.as_pointer()), align=1)
         return context.get_dummy_value()
 
     return types.void(x, types.intp, v), generate
@@ -196,6 +198,16 @@ def load_every(typing: Any, x: Any, i: Any, step: Any) -> Any:
 
 
 @intrinsic
+def load_same(typing: Any, x: Any, i: Any) -> Any:
+    """x[i] in every lane."""
+
+    def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        return splatted(b, b.load(element(context, b, sig.args[0], *args)))
+
+    return Vector(x.dtype)(x, types.intp), generate
+
+
+@intrinsic
 def transpose(typing: Any, x: Any, i: Any, row: Any, y: Any, j: Any, column: Any) -> Any:
     """y[j + column * b + a] = x[i + row * a + b] for a and b from 0 to 7: a block of 8 x 8.
 
@@ -226,6 +238,16 @@ def transpose(typing: Any, x: Any, i: Any, row: Any, y: Any, j: Any, column: Any
         return context.get_dummy_value()
 
     return types.void(x, n, n, y, n, n), generate
+
+
+@intrinsic
+def on_the_spot(typing: Any, i: Any) -> Any:
+    """The index i, for sums with it to be made where they are used.
+
+    Else LLVM makes all sums of a loop ahead of it, and where there are more than registers it reads
+    them from memory at each turn: more reads than additions would take.
+    """
+    return types.intp(types.intp), lambda context, b, sig, args: opaque(b, args[0])
 
 
 # ---- arithmetic ---------------------------------------------------------------------------------

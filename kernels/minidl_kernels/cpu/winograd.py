@@ -29,7 +29,7 @@ import numpy as np
 
 from minidl_kernels.cpu.compiling import helper
 from minidl_kernels.cpu.gemm import TILE_COLUMNS
-from minidl_kernels.cpu.launch import floats, record
+from minidl_kernels.cpu.launch import floats, octets, record
 from minidl_kernels.cpu.simd import (
     LANES,
     fma,
@@ -39,8 +39,10 @@ from minidl_kernels.cpu.simd import (
     splat,
     store,
     store_first,
+    store_octets,
     total,
 )
+from minidl_kernels.cpu.windows import largest
 
 __all__ = [
     "POINTS",
@@ -71,8 +73,9 @@ class Tiles(NamedTuple):
     left: int
     each: int  # tiles of a task
     x: int = 0  # addresses
-    filters: int = 0  # (O, C, 3, 3), or (C, O, 3, 3) if turned
-    turned: int = 0
+    filters: int = 0  # (O, C, 3, 3), or (C, O, 3, 3) if swapped
+    swapped: int = 0
+    turned: int = 0  # whether the filter is turned by half a circle
     u: int = 0  # transformed filters
     v: int = 0  # transformed inputs
     y: int = 0
@@ -82,6 +85,12 @@ class Tiles(NamedTuple):
     begin: int = 0  # which tiles are in v and d
     end: int = 0
     bad: int = 0  # an integer: whether a result is not finite
+    place: int = 0  # of each maximum of 2 x 2 outputs, in bytes; then y holds these alone
+    mask: int = 0  # what relu made of the outputs
+    gx: int = 0
+    sums: int = 0  # (parts, O / 16, 36, C, 16)
+    biases: int = 0  # (parts, O)
+    parts: int = 0
 
     @property
     def buffer(self) -> int:
@@ -212,7 +221,10 @@ def transform_input(p: Any, x: Any, tile: int, v: Any, v0: int, step: int, buffe
 def transform_output(
     p: Any, m: Any, m0: int, step: int, tile: int, first: int, count: int, y: Any, buffer: Any
 ) -> Any:  # fmt: skip
-    """Write `count` channels, from `first` on, of a tile's 4 x 4 outputs; returns 0 if finite."""
+    """Write `count` channels, from `first` on, of a tile's 4 x 4 outputs; returns 0 if finite.
+
+    Where there is `place`, of each 2 x 2 of them the largest, and its place.
+    """
     n, row, column = place_of(p, tile)
     height, width = min(4, p.p - row), min(4, p.q - column)
     seen, zero = number(0.0), number(0.0)
@@ -229,12 +241,18 @@ def transform_output(
         shift = zero
         if p.bias:
             shift = load_first(floats(p.bias), first + k, min(left, LANES))
+        if p.place:
+            for i in range(0, height, 2):
+                top, bottom = _across(buffer, i), _across(buffer, i + 1)
+                window = (n * p.p + row + i) // 2 * (p.q // 2) + column // 2
+                place = window * p.o + first + k
+                seen = _pool(p, top[0], top[1], bottom[0], bottom[1], shift, y, place, seen)
+                if width == 4:
+                    place += p.o
+                    seen = _pool(p, top[2], top[3], bottom[2], bottom[3], shift, y, place, seen)
+            continue
         for i in range(height):
-            j = i * 6 * LANES
-            r = _output(
-                load(buffer, j), load(buffer, j + 8), load(buffer, j + 16),
-                load(buffer, j + 24), load(buffer, j + 32), load(buffer, j + 40),
-            )  # fmt: skip
+            r = _across(buffer, i)
             place = ((n * p.p + row + i) * p.q + column) * p.o + first + k
             for point in range(4):
                 if point < width:
@@ -247,3 +265,26 @@ def transform_output(
                     else:
                         store_first(y, place + point * p.o, out, left)
     return total(seen)
+
+
+@helper
+def _across(buffer: Any, i: int) -> Any:
+    """A row of a tile's outputs, of which the columns are transformed."""
+    j = i * 6 * LANES
+    return _output(
+        load(buffer, j), load(buffer, j + 8), load(buffer, j + 16),
+        load(buffer, j + 24), load(buffer, j + 32), load(buffer, j + 40),
+    )  # fmt: skip
+
+
+@helper
+def _pool(
+    p: Any, a: Any, b: Any, c: Any, d: Any, shift: Any, y: Any, i: int, seen: Any
+) -> Any:  # fmt: skip
+    """Write the largest of a window; returns 0 as long as all are finite."""
+    zero = number(0.0)
+    a, b, c, d = a + shift, b + shift, c + shift, d + shift
+    best, place = largest(a, b, c, d, p.relu)
+    store(y, i, best)
+    store_octets(octets(p.place), i, place)
+    return fma(a, zero, fma(b, zero, fma(c, zero, fma(d, zero, seen))))

@@ -20,7 +20,7 @@ from minidl_kernels.cpu.winograd import (
     transform_output,
 )
 
-__all__ = ["convolve"]
+__all__ = ["convolve", "filters"]
 
 DEPTH = 256  # input channels of which `deep_forward` transforms filters at a time: 590 kB
 TASK = 200 << 10  # numbers of a task's transformed tiles: what a core's own cache holds
@@ -36,19 +36,25 @@ def convolve(
     bias: Any = None,
     relu: bool = False,
     deep: bool = False,
+    place: Any = None,
 ) -> bool:
     """Write the convolution of x (N, H, W, C) into y (N, P, Q, O), both contiguous.
 
     w : (O, C, 3, 3), or turned, for the gradient of the input: (C, O, 3, 3)
+    place : (N, P, Q, O), bytes: then y is the largest of each 2 x 2, and this its place
 
     Returns whether all of it is finite.
     """
     (n, h, width, c), (_, p, q, o) = x.shape, y.shape
     w, bad = contiguous(w), np.zeros(1, np.intp)
+    if place is not None:
+        p, q = 2 * p, 2 * q
     tiles = Tiles(
         n, h, width, c, p, q, o, before[0], before[1], 4,
-        x=address(x), filters=address(w), turned=int(turned), y=address(y),
+        x=address(x), filters=address(w), swapped=int(turned), turned=int(turned),
+        y=address(y),
         bias=0 if bias is None else address(bias), relu=int(relu), bad=address(bad),
+        place=0 if place is None else address(place),
     )  # fmt: skip
     count, blocks, buffer = tiles.tiles, -(-o // TILE_COLUMNS), tiles.buffer
     wide = winograd.wide(c) + winograd.wide(o)
@@ -86,7 +92,7 @@ def _lanes_of_taps(
 ) -> None:  # fmt: skip
     """buffer[tap * 16 + lane] = the filters from input channel k to 16 outputs from `first` on."""
     at, step = first * p.c * 9 + k * 9, p.c * 9
-    if p.turned:  # w is (C, O, 3, 3)
+    if p.swapped:  # w is (C, O, 3, 3)
         at, step = k * p.o * 9 + first * 9, 9
     for lane in range(0, TILE_COLUMNS, LANES):
         if lane + LANES <= count:

@@ -21,7 +21,7 @@ from minidl_kernels.cpu.winograd import (
     window,
 )
 
-__all__ = ["gradient"]
+__all__ = ["finish_gradient", "gradient", "spread"]
 
 CHUNK = 2 << 20  # numbers of transformed tiles at a time: 8 MB, what the last cache holds
 DEEP = 192  # tiles in a product at a time: so many rows of 64 bytes of both stay in the first cache
@@ -63,7 +63,7 @@ def gradient(x: Any, g: Any, before: Any, gw: Any, deep: bool = False) -> bool:
 
 
 @helper
-def _spread(a: Any, b: Any, c: Any, d: Any) -> Any:
+def spread(a: Any, b: Any, c: Any, d: Any) -> Any:
     """A g: the transpose of `_output`, four numbers to six."""
     even, odd = a + c, b + d
     half, twice = fma(number(4.0), c, a), fma(number(8.0), d, number(2.0) * b)
@@ -103,7 +103,7 @@ def _transform_gradient(
             continue
         for j in range(4):
             i = first + j * right + k
-            r = _spread(
+            r = spread(
                 load(source, i), load(source, i + down),
                 load(source, i + 2 * down), load(source, i + 3 * down),
             )  # fmt: skip
@@ -111,7 +111,7 @@ def _transform_gradient(
                 store(buffer, half + (point * 4 + j) * LANES, r[point])
         for i in range(6):
             j = half + i * 4 * LANES
-            r = _spread(
+            r = spread(
                 load(buffer, j), load(buffer, j + 8), load(buffer, j + 16), load(buffer, j + 24)
             )
             for point in range(6):
@@ -151,7 +151,7 @@ def _products(
 
 
 @helper
-def _finish_gradient(
+def finish_gradient(
     p: Any, s: Any, s0: int, step: int, block: int, c: int, gw: Any, buffer: Any
 ) -> Any:  # fmt: skip
     """gw[o, c] = G' s G for 16 outputs; returns 0 if that is finite."""
@@ -202,7 +202,7 @@ def from_sums(task: int, room: int, args: int) -> None:
     seen = np.float32(0)
     for c in range(p.c):
         s0 = task * POINTS * step + c * TILE_COLUMNS
-        seen += _finish_gradient(p, s, s0, step, task, c, gw, buffer)
+        seen += finish_gradient(p, s, s0, step, task, c, gw, buffer)
     if seen != 0:
         integers(p.bad)[0] = 1
 
@@ -221,6 +221,6 @@ def deep_gradient(task: int, room: int, args: int) -> None:
             _products(p, v, d, point, block, c0, count, mine, point * step, False)
         for c in range(count):
             s0 = c * TILE_COLUMNS
-            seen += _finish_gradient(p, mine, s0, step, block, c0 + c, gw, buffer)
+            seen += finish_gradient(p, mine, s0, step, block, c0 + c, gw, buffer)
     if seen != 0:
         integers(p.bad)[0] = 1

@@ -3,9 +3,9 @@
 from typing import Any
 
 from minidl_kernels.generic.arrays import array_module, channels_first, channels_last, wide
-from minidl_kernels.generic.convolution import conv
+from minidl_kernels.generic.convolution import conv, conv_input, conv_weight, output_sizes
 
-__all__ = ["conv_pool", "conv_pool_gradient", "relu_gradient"]
+__all__ = ["conv_pool", "conv_pool_gradient", "conv_relu_gradient"]
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
@@ -43,8 +43,59 @@ def pool(full: Any, size: Ints, relu: bool) -> tuple[Any, Any]:
     return channels_first(y), channels_first(place)
 
 
-def conv_pool_gradient(g: Any, place: Any, shape: Ints, size: Ints) -> tuple[Any, Any]:
-    """The gradient before the activation, (N, O, H, W), and that of the bias, (O,)."""
+def conv_pool_gradient(
+    g: Any,
+    place: Any,
+    x: Any,
+    w: Any,
+    stride: Ints,
+    padding: Pairs,
+    dilation: Ints,
+    groups: int,
+    size: Ints,
+    of_x: bool = True,
+    of_w: bool = True,
+    of_bias: bool = True,
+) -> tuple[Any, Any, Any]:
+    """Gradients of x, w and bias from g (N, O, P, Q), that of the maxima; None if not asked for."""
+    space = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    g, gbias = unpool(g, place, (len(x), len(w), *space), size)
+    options = stride, padding, dilation, groups
+    return _apart(g, gbias, x, w, options, of_x, of_w, of_bias)
+
+
+def conv_relu_gradient(
+    g: Any,
+    out: Any,
+    x: Any,
+    w: Any,
+    stride: Ints,
+    padding: Pairs,
+    dilation: Ints,
+    groups: int,
+    of_x: bool = True,
+    of_w: bool = True,
+    of_bias: bool = True,
+) -> tuple[Any, Any, Any]:
+    """Gradients of x, w and bias from g, that of `out` (N, O, *P); None if not asked for."""
+    g, gbias = relu_gradient(g, out)
+    options = stride, padding, dilation, groups
+    return _apart(g, gbias, x, w, options, of_x, of_w, of_bias)
+
+
+def _apart(
+    g: Any, gbias: Any, x: Any, w: Any, options: Any, of_x: bool, of_w: bool, of_bias: bool
+) -> tuple[Any, Any, Any]:
+    """The gradients of the convolution, from g, that of its result."""
+    return (
+        conv_input(g, w, x.shape, *options) if of_x else None,
+        conv_weight(g, x, w.shape, *options) if of_w else None,
+        gbias if of_bias else None,
+    )
+
+
+def unpool(g: Any, place: Any, shape: Ints, size: Ints) -> tuple[Any, Any]:
+    """The gradient before pool and activation, (N, O, H, W), and that of the bias, (O,)."""
     xp, (n, o, height, width) = array_module(g), shape
     gy = xp.zeros((n, height, width, o), g.dtype)
     g, place = channels_last(g), channels_last(place)

@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl_kernels.reference.convolution import conv
+from minidl_kernels.reference.convolution import conv, conv_input, conv_weight
 
-__all__ = ["OFF", "conv_pool", "conv_pool_gradient", "relu_gradient"]
+__all__ = ["OFF", "conv_pool", "conv_pool_gradient", "conv_relu_gradient"]
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
@@ -54,25 +54,65 @@ def conv_pool(
     return y, place
 
 
-def conv_pool_gradient(g: Any, place: Any, shape: Ints, size: Ints) -> tuple[Any, Any]:
-    """The gradient of what `conv_pool` convolved: of conv(x, w) + bias before the activation.
+def conv_pool_gradient(
+    g: Any,
+    place: Any,
+    x: Any,
+    w: Any,
+    stride: Ints,
+    padding: Pairs,
+    dilation: Ints,
+    groups: int,
+    size: Ints,
+    of_x: bool = True,
+    of_w: bool = True,
+    of_bias: bool = True,
+) -> tuple[Any, Any, Any]:
+    """Gradients of x, w and bias from g (N, O, P, Q), that of the maxima; None if not asked for.
 
-    g, place (N, O, P, Q), shape : (N, O, H, W) -> gradient (N, O, H, W), of the bias (O,)
+    place : as `conv_pool` gave it. An element of conv(x, w) + bias has the gradient of its window
+    if it was the maximum, and else zero.
     """
-    gy, gb = np.zeros(shape, g.dtype), np.zeros(shape[1])
+    gy = conv(x, w, stride, padding, dilation, groups)
+    gy[...] = 0
     for at in np.ndindex(*g.shape):
         if place[at] != OFF:
             row, column = divmod(int(place[at]), size[1])
             gy[at[0], at[1], at[2] * size[0] + row, at[3] * size[1] + column] = g[at]
-            gb[at[1]] += g[at]
-    return gy, gb.astype(g.dtype)
+    options = stride, padding, dilation, groups
+    return _gradients(gy, x, w, options, of_x, of_w, of_bias)
 
 
-def relu_gradient(g: Any, y: Any) -> tuple[Any, Any]:
-    """The gradient through y = relu(z + bias): g, y (N, O, *P) -> of z (N, O, *P), of bias (O,).
+def conv_relu_gradient(
+    g: Any,
+    out: Any,
+    x: Any,
+    w: Any,
+    stride: Ints,
+    padding: Pairs,
+    dilation: Ints,
+    groups: int,
+    of_x: bool = True,
+    of_w: bool = True,
+    of_bias: bool = True,
+) -> tuple[Any, Any, Any]:
+    """Gradients of x, w and bias from g, that of out = relu(conv(x, w) + bias), (N, O, *P).
 
-    g where y is positive or NaN, else zero, whatever g is there.
+    None if not asked for. conv(x, w) + bias has g where `out` is positive or NaN, else zero,
+    whatever g is there.
     """
-    gz: Any = np.where(y <= 0, 0, g).astype(g.dtype)
-    gb = gz.astype(float).sum(axis=(0, *range(2, g.ndim)))
-    return gz, gb.astype(g.dtype)
+    gy: Any = np.where(out <= 0, 0, g).astype(g.dtype)
+    options = stride, padding, dilation, groups
+    return _gradients(gy, x, w, options, of_x, of_w, of_bias)
+
+
+def _gradients(
+    gy: Any, x: Any, w: Any, options: Any, of_x: bool, of_w: bool, of_bias: bool
+) -> tuple[Any, Any, Any]:
+    """Those of conv(x, w) + bias, from gy."""
+    gbias = gy.astype(float).sum(axis=(0, *range(2, gy.ndim))).astype(gy.dtype)
+    return (
+        conv_input(gy, w, x.shape, *options) if of_x else None,
+        conv_weight(gy, x, w.shape, *options) if of_w else None,
+        gbias if of_bias else None,
+    )
