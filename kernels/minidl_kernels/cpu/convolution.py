@@ -148,7 +148,12 @@ def conv_weight(
     taps, panels = math.prod(kernel), groups * -(-p.o // 16)
     units = p.n * p.od * -(-p.oh // p.rows) * -(-p.ow // p.columns)
     size = panels * taps * each * 16
-    chunks = max(1, min(TASKS, units, (2 << 20) // size))
+    # Each part fills the strips again, each chunk adds its sums: the cheaper way to have the tasks.
+    most = max(1, min(TASKS, units, (2 << 20) // size))
+    chunks = min(
+        range(1, most + 1),
+        key=lambda many: many * size + min(panels, -(-TASKS // many)) * units * p.strip * _strip(p),
+    )
     parts = min(panels, -(-TASKS // chunks))
     partial, gw = np.empty(chunks * size, g.dtype), np.empty((o, each, taps), g.dtype)
     args = p._replace(
@@ -319,6 +324,9 @@ def _numbers(
         return [*[missing] * (3 - len(values)), *map(int, values)]
 
     (xn, *xs, xc), (yn, *ys) = strides, steps
+    follow = xn == out[0] * stride[0] * xs[0] and yn == out[0] * ys[0]
+    if len(out) == 2 and kernel[0] == 1 and before[0] == 0 and follow:
+        n, out, sizes = 1, [n * out[0], out[1]], [n * sizes[0], sizes[1]]  # one tall image
     numbers = [
         n, *three(out, 1), *three(sizes, 1), c // groups, o // groups, groups,
         *three(kernel, 1), *three(stride, 1), *three(before, 0), *three(dilation, 1),

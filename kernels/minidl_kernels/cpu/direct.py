@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl_kernels.cpu.compiling import helper
-from minidl_kernels.cpu.gemm import TILE_COLUMNS, gemm_rows, pack
+from minidl_kernels.cpu.gemm import TILE_COLUMNS, gemm_rows, pack, pack_transposed
 from minidl_kernels.cpu.launch import floats, integers, record
 from minidl_kernels.cpu.simd import LANES, load, maximum, splat, store, transpose
 
@@ -132,6 +132,21 @@ def turn(task: int, room: int, args: int) -> None:
 
 
 @helper
+def _copy_groups(
+    x: Any, i: int, xw: int, count: int, c: int, groups: int, strip: Any, j: int, step: int
+) -> None:
+    """Channels-last pixels, read in order: those of group k come to strip[j + k * step]."""
+    whole = c - c % LANES
+    for w in range(count):
+        for group in range(groups):
+            source, place = i + w * xw + group * c, j + group * step + w * c
+            for k in range(0, whole, LANES):
+                store(strip, place + k, load(x, source + k))
+            for k in range(whole, c):
+                strip[place + k] = x[source + k]
+
+
+@helper
 def _fill(
     p: Any, x: Any, n: int, od: int, h0: int, height: int, w0: int, width: int, strip: Any
 ) -> None:  # fmt: skip
@@ -150,16 +165,21 @@ def _fill(
             if not read:
                 continue
             h = top + r
+            there = 0 <= d < p.id and 0 <= h < p.ih
+            source = n * p.xn + d * p.xd + h * p.xh + (left + first) * p.xw
+            together = there and p.groups > 1 and p.xc == 1
+            if together:
+                place, step = (k * height + r) * size + first * p.c, p.kd * height * size
+                _copy_groups(x, source, p.xw, last - first, p.c, p.groups, strip, place, step)
             for group in range(p.groups):
                 start = ((group * p.kd + k) * height + r) * size
-                if not (0 <= d < p.id and 0 <= h < p.ih):
+                if not there:
                     _zero(strip, start, start + size)
                     continue
                 _zero(strip, start, start + first * p.c)
-                source = n * p.xn + d * p.xd + h * p.xh + (left + first) * p.xw
-                source += group * p.c * p.xc
-                place = start + first * p.c
-                _copy_pixels(x, source, p.xw, p.xc, last - first, p.c, strip, place)
+                if not together:
+                    i, j = source + group * p.c * p.xc, start + first * p.c
+                    _copy_pixels(x, i, p.xw, p.xc, last - first, p.c, strip, j)
                 _zero(strip, start + last * p.c, start + size)
 
 
@@ -271,6 +291,13 @@ def pack_filters(task: int, room: int, args: int) -> None:
     group, block = task // blocks, task % blocks
     count = min(TILE_COLUMNS, lanes - block * TILE_COLUMNS)
     start = group * p.o * p.c * taps + block * TILE_COLUMNS * lane_step
+    if taps == 1:  # a matrix, in one way or the other
+        place = task * depth * TILE_COLUMNS
+        if p.swapped:
+            pack(w, start, depth_step, depth, count, panels, place)
+        else:
+            pack_transposed(w, start, lane_step, depth, count, panels, place)
+        return
     whole, eights = count - count % LANES, taps - taps % LANES
     for k in range(depth):
         at = start + k * depth_step
@@ -354,15 +381,23 @@ def add_chunks(task: int, room: int, args: int) -> None:
     channel = task // blocks * p.o + task % blocks * TILE_COLUMNS
     step = p.c * taps  # from a row of gw to the next
     whole, eights = outputs - outputs % LANES, taps - taps % LANES
-    for c in range(p.c):
+    for chunk in range(1, chunks):  # in order of memory
+        first = task * size
+        for i in range(0, size, LANES):
+            j = first + chunk * panels * size + i
+            store(partial, first + i, load(partial, first + i) + load(partial, j))
+    done = 0
+    if taps == 1 and whole == TILE_COLUMNS:  # a matrix, turned over
+        done = p.c - p.c % LANES
+        for c in range(0, done, LANES):
+            i, j = task * size + c * TILE_COLUMNS, channel * step + c
+            transpose(partial, i, TILE_COLUMNS, gw, j, step)
+            transpose(partial, i + LANES, TILE_COLUMNS, gw, j + LANES * step, step)
+    for c in range(done, p.c):
         for tap in range(taps):
             i = task * size + (tap * p.c + c) * TILE_COLUMNS
-            left, right = load(partial, i), load(partial, i + LANES)
-            for chunk in range(1, chunks):
-                j = i + chunk * panels * size
-                left, right = left + load(partial, j), right + load(partial, j + LANES)
-            store(buffer, tap * TILE_COLUMNS, left)
-            store(buffer, tap * TILE_COLUMNS + LANES, right)
+            store(buffer, tap * TILE_COLUMNS, load(partial, i))
+            store(buffer, tap * TILE_COLUMNS + LANES, load(partial, i + LANES))
         place = channel * step + c * taps
         for lane in range(0, whole, LANES):
             for tap in range(0, eights, LANES):
