@@ -66,17 +66,17 @@ def memory_from(empty: Callable[..., Any]) -> Iterator[None]:
     def channels_last_memory(shape: Any, dtype: Any) -> Any:
         return np.moveaxis(empty((shape[0], *shape[2:], shape[1]), dtype), -1, 1)
 
-    plain, last = np.empty, memory.channels_last_memory
-    users = [m for m in sys.modules.values() if vars(m).get("channels_last_memory") is last]
+    plain = np.empty
     np.empty = empty
-    for module in users:
-        module.channels_last_memory = channels_last_memory  # type: ignore[attr-defined]
     try:
-        yield
+        with pytest.MonkeyPatch.context() as patch:
+            for name, instead in (("empty", empty), ("channels_last_memory", channels_last_memory)):
+                given = getattr(memory, name)
+                for module in [m for m in sys.modules.values() if vars(m).get(name) is given]:
+                    patch.setattr(module, name, instead)
+            yield
     finally:
         np.empty = plain
-        for module in users:
-            module.channels_last_memory = last  # type: ignore[attr-defined]
 
 
 def between_walls(kept: list[mmap.mmap], behind: bool) -> Callable[..., Any]:

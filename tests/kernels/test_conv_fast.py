@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 import minidl_kernels as kernels
 from minidl_kernels import plans
 from minidl_kernels.cpu import convolution as fast
-from minidl_kernels.cpu import threads
+from minidl_kernels.cpu import memory, threads
 from minidl_kernels.generic import convolution as generic
 
 
@@ -289,13 +289,13 @@ def guarded() -> None:
         size = math.prod(shape) if isinstance(shape, tuple) else int(shape)
         size *= np.dtype(dtype).itemsize
         room = -(-max(size, 1) // page) * page
-        memory = mmap.mmap(-1, room + 2 * page)
-        kept.append(memory)
-        start = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+        pages = mmap.mmap(-1, room + 2 * page)
+        kept.append(pages)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(pages))
         for wall in (start, start + page + room):
             assert libc.mprotect(ctypes.c_void_p(wall), ctypes.c_size_t(page), 0) == 0
         first = page + (room - size if at_the_end else 0)
-        x = np.frombuffer(memory, np.uint8)[first : first + size].view(dtype).reshape(shape)
+        x = np.frombuffer(pages, np.uint8)[first : first + size].view(dtype).reshape(shape)
         x[...] = np.nan if np.dtype(dtype).kind == "f" else 0
         return x
 
@@ -309,13 +309,13 @@ def guarded() -> None:
         for at_the_end in (True, False):  # noqa: B007, against_a_wall reads it
             x, w = copied(numbers(p.x)), weights(p.w)
             g = copied(numbers(generic.conv(x, w, *p.options).shape, 2))
-            np.empty = against_a_wall
+            np.empty = fast.empty = against_a_wall  # type: ignore[assignment]
             try:
                 y = fast.conv(x, w, *p.options, np.ones(len(w), "f4"), "relu")
                 gx = fast.conv_input(g, w, x.shape, *p.options)
                 gw = fast.conv_weight(g, x, w.shape, *p.options)
             finally:
-                np.empty = empty
+                np.empty, fast.empty = empty, memory.empty
             assert all(np.isfinite(result).all() for result in (y, gx, gw))
     print("done")
 

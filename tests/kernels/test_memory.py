@@ -35,3 +35,15 @@ def test_a_record_is_an_array_or_its_fields(serial: bool) -> None:
     launch(count_up, 4, fields, 0, serial)
     launch(count_up, 4, np.array([fields], RECORD), 0, serial)
     assert x.tolist() == [20, 22, 24, 26]
+
+
+@pytest.mark.parametrize("shape", [3, (0, 4), (5, 7), (40, 30), (3, 5, 1000), 100_000])
+def test_large_memory_begins_with_a_line_of_the_cache(shape: Any) -> None:
+    for dtype in ("f4", "f8", np.uint8):
+        x = memory.empty(shape, dtype)
+        assert x.shape == np.empty(shape).shape
+        assert x.dtype == np.dtype(dtype)
+        assert x.flags.c_contiguous
+        assert x.flags.writeable
+        assert x.nbytes < memory.LARGE or memory.address(x) % memory.LINE == 0
+        x[...] = 1

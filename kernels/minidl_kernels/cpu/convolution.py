@@ -17,7 +17,7 @@ import numpy as np
 from minidl_kernels import plans
 from minidl_kernels.cpu import depthwise, direct, winograd_forward, winograd_weight
 from minidl_kernels.cpu.launch import launch
-from minidl_kernels.cpu.memory import address, contiguous, flat
+from minidl_kernels.cpu.memory import address, contiguous, empty, flat
 from minidl_kernels.generic import convolution as generic
 from minidl_kernels.generic.arrays import channels_first, channels_last
 
@@ -50,7 +50,7 @@ def conv(
     choice = plans.choose("forward", x.shape, w.shape, *options)
     if choice.algorithm == "im2col" or 0 in (n, c, o, *out):
         return generic.conv(x, w, stride, padding, dilation, groups, bias, activation)
-    y = np.empty((n, *out, o), x.dtype)
+    y = empty((n, *out, o), x.dtype)
     taps = np.arange(math.prod(kernel))
     before = tuple(b for b, _ in padding)
     shift = _shift(bias, activation, o)
@@ -85,19 +85,19 @@ def conv_input(
         return generic.conv_input(g, w, shape, stride, padding, dilation, groups)
     kernel = w.shape[2:]
     if choice.algorithm == "winograd":
-        gx = np.empty((n, *spatial, c), g.dtype)
+        gx = empty((n, *spatial, c), g.dtype)
         before = tuple(2 - b for b, _ in padding)
         rows = _rows(channels_last(g))
         if winograd_forward.convolve(rows, w, True, before, gx, deep=choice.deep):
             return channels_first(gx)
     if choice.algorithm == "depthwise":
-        gx = np.empty((n, *spatial, c), g.dtype)
+        gx = empty((n, *spatial, c), g.dtype)
         before = tuple(b for b, _ in padding)
         _depthwise(channels_last(g), w, kernel, (stride, before, dilation), gx, swapped=True)
         return channels_first(gx)
     axes = [phases(*axis) for axis in zip(spatial, kernel, stride, padding, dilation, strict=True)]
     whole = all(len(axis) == step for axis, step in zip(axes, stride, strict=True))
-    gx = (np.empty if whole else np.zeros)((n, *spatial, c), g.dtype)
+    gx = (empty if whole else np.zeros)((n, *spatial, c), g.dtype)
     g, ones = channels_last(g), (1,) * len(stride)
     for phase in itertools.product(*axes):
         starts, used, before, spread = zip(*phase, strict=True)
@@ -139,7 +139,7 @@ def conv_weight(
     g, x = _rows(channels_last(g)), channels_last(x)
     before = tuple(b for b, _ in padding)
     if choice.algorithm == "winograd":
-        gw = np.empty(shape, g.dtype)
+        gw = empty(shape, g.dtype)
         if winograd_weight.gradient(_rows(x), g, before, gw, choice.deep):
             return gw
     if choice.algorithm == "depthwise":
@@ -155,7 +155,7 @@ def conv_weight(
         key=lambda many: many * size + min(panels, -(-TASKS // many)) * units * p.strip * _strip(p),
     )
     parts = min(panels, -(-TASKS // chunks))
-    partial, gw = np.empty(chunks * size, g.dtype), np.empty((o, each, taps), g.dtype)
+    partial, gw = empty(chunks * size, g.dtype), empty((o, each, taps), g.dtype)
     args = p._replace(
         x=address(x), y=address(g), gw=address(gw), partial=address(partial),
         chunks=chunks, parts=parts,
@@ -184,7 +184,7 @@ def _direct(
     x, p = _geometry(x, y.shape[-1], kernel, stride, before, dilation, groups, y)
     w, places = contiguous(w), np.ascontiguousarray(taps, np.intp)
     used, blocks = math.prod(kernel), groups * -(-p.o // 16)
-    panels = np.empty(blocks * used * p.c * 16, y.dtype)
+    panels = empty(blocks * used * p.c * 16, y.dtype)
     args = p._replace(
         x=address(x), w=address(w), panels=address(panels), places=address(places), y=address(y),
         taps=taps.size, used=used, swapped=int(swapped),
@@ -204,7 +204,7 @@ def _rows(x: Any) -> Any:
     n, *sizes, c = x.shape
     if any(one != size * other for one, size, other in zip(xs, sizes[1:], xs[1:], strict=False)):
         return contiguous(x)  # the pixels of an image do not follow each other
-    y, pixels = np.empty(x.shape, x.dtype), math.prod(sizes)
+    y, pixels = empty(x.shape, x.dtype), math.prod(sizes)
     rows = -(-TASKS // n) if pixels >= 64 * TASKS and pixels % (8 * -(-TASKS // n)) == 0 else 1
     p = direct.Geometry(*[0] * 34)._replace(
         ih=rows, iw=pixels // rows, c=c, xn=xn, xh=pixels // rows * xs[-1], xw=xs[-1], xc=xc,
@@ -248,7 +248,7 @@ def _depthwise_weight(x: Any, g: Any, kernel: Any, options: Any) -> Any:
     else:
         run, units, wide = depthwise.general_weight, p.n * p.od * p.oh, c
     chunks = min(TASKS, units)
-    partial = np.empty((chunks, taps, wide), g.dtype)
+    partial = empty((chunks, taps, wide), g.dtype)
     args = p._replace(x=address(x), y=address(g), partial=address(partial), chunks=chunks)
     launch(run, chunks, args, 0, _few(p))
     sums = partial.sum(axis=0)

@@ -37,7 +37,7 @@ from numba.core import cgutils
 from minidl_kernels.cpu import threads
 from minidl_kernels.cpu.compiling import c_function, compiled
 from minidl_kernels.cpu.emit import intrinsic
-from minidl_kernels.cpu.memory import address
+from minidl_kernels.cpu.memory import address, empty
 
 __all__ = ["doubles", "floats", "integers", "launch", "octets", "places", "record", "words"]
 
@@ -109,7 +109,7 @@ class _Room:
     def __init__(self, size: int) -> None:
         size = -(-size // 1024) * 1024 + 80  # rows that do not begin at the same place in a cache
         config: Any = numba.config
-        room = np.empty((config.NUMBA_NUM_THREADS, size), np.float32)
+        room = empty((config.NUMBA_NUM_THREADS, size), np.float32)
         self.memory, self.size, self.step = room, size, room.strides[0]
         self.address = -(-address(room) // 64) * 64  # a line of a cache; there is room behind
 
