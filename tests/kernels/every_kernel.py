@@ -228,19 +228,23 @@ def linear_gradient(activation: str | None) -> Callable[[Draw], Any]:
     return arguments
 
 
-def standardize(axis: int) -> Callable[[Draw], Any]:
+def standardize(kind: str) -> Callable[[Draw], Any]:
     def arguments(draw: Draw) -> Any:
-        shape = draw.size(20, 1000), 37
-        return draw.scaled(*shape), draw(37), draw.scaled(37), (axis,), (1, 37), 1.0
+        n = draw.size(20, 1000)
+        if kind == "groups":  # of 9 channels, which are last in memory
+            x = draw.scaled(draw.size(3, 50), 4, 5, 2, 9).transpose(0, 3, 4, 1, 2)
+            return x, draw(18), draw.scaled(18), (2, 3, 4), (1, 2, 9, 1, 1), 1.0
+        axes = (1,) if kind == "rows" else (0,)
+        return draw.scaled(n, 37), draw(37), draw.scaled(37), axes, (1, 37), 1.0
 
     return arguments
 
 
-def standardize_gradient(axis: int) -> Callable[[Draw], Any]:
+def standardize_gradient(kind: str) -> Callable[[Draw], Any]:
     def arguments(draw: Draw) -> Any:
-        x, w, b, axes, shape, eps = standardize(axis)(Draw(draw.dtype, draw.large))
+        x, w, b, axes, shape, eps = standardize(kind)(Draw(draw.dtype, draw.large))
         _, centre, _, rstd = kernels.standardize(x, w, b, axes, shape, eps)
-        g = draw.scaled(*x.shape)
+        g = draw.scaled(x.size).reshape(x.shape)
         return x, w, axes, shape, centre, rstd, g, None, None, ("x", "weight", "bias")
 
     return arguments
@@ -332,6 +336,7 @@ def adam_all_(draw: Draw) -> Any:
     return p, g, m, v, most, *ADAM
 
 
+NORMS = ("rows", "columns", "groups")
 POOLED = ("winograd", "winograd, images", "direct", "direct, vectors", "strides")
 CALLS: dict[str, Callable[[Draw], Any]] = {
     **{f"conv: {name}": conv(name) for name in LAYERS},
@@ -361,10 +366,8 @@ CALLS: dict[str, Callable[[Draw], Any]] = {
     "cross_entropy_input": cross_entropy_input,
     "logistic_loss": logistic_loss,
     "logistic_loss_input": logistic_loss_input,
-    "standardize: rows": standardize(1),
-    "standardize: columns": standardize(0),
-    "standardize_gradient: rows": standardize_gradient(1),
-    "standardize_gradient: columns": standardize_gradient(0),
+    **{f"standardize: {kind}": standardize(kind) for kind in NORMS},
+    **{f"standardize_gradient: {kind}": standardize_gradient(kind) for kind in NORMS},
     "sgd_": sgd_,
     "adam_": adam_,
     "sgd_all_": sgd_all_,

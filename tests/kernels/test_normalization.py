@@ -48,7 +48,9 @@ def problems(draw: Any, dtype: str | None = None) -> Problem:
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     x = (rng.normal(size=x_shape) * 2 + draw(st.sampled_from([0, 5]))).astype(dtype)
     layout = draw(st.sampled_from(["C", "last", "backwards", "gaps"]))
-    if layout == "last":
+    if layout == "last" and kind == "group":
+        x = np.ascontiguousarray(x.transpose(0, 3, 4, 1, 2)).transpose(0, 3, 4, 1, 2)
+    elif layout == "last":
         x = np.moveaxis(np.ascontiguousarray(np.moveaxis(x, 1, -1)), -1, 1)
     elif layout == "backwards":
         x = np.ascontiguousarray(x[::-1])[::-1]
@@ -103,6 +105,22 @@ def test_nan_and_infinity_stay_in_their_group(room: Any, dtype: str) -> None:
     out = room.standardize(x, None, None, (0,), (1, 20), 1e-5)[0]
     assert np.isnan(out[:, [2, 19]]).all()
     assert np.isfinite(np.delete(out, [2, 19], 1)).all()
+
+
+def test_what_is_compiled() -> None:
+    case = importlib.import_module("minidl_kernels.cpu.normalization")._case
+    plain = np.zeros((4, 6, 3, 5), "f4")
+    last = np.moveaxis(np.ascontiguousarray(np.moveaxis(plain, 1, -1)), -1, 1)
+    for x, columns, groups in ((last, "columns", "groups"), (plain, "", "")):
+        assert case(x, None, (0, 2, 3), (1, 6, 1, 1)) == columns
+        assert case(x, None, (2, 3), (1, 6, 1, 1)) == groups
+        for g in (1, 2, 6):
+            x5 = x.reshape(4, g, 6 // g, 3, 5)
+            assert case(x5, None, (2, 3, 4), (1, g, 6 // g, 1, 1)) == groups
+    assert case(plain, None, (3,), (1, 1, 1, 5)) == "rows"
+    assert case(plain, None, (2, 3), (1, 1, 3, 5)) == "rows"
+    assert case(last, None, (3,), (1, 1, 1, 5)) == ""
+    assert case(plain.astype("f2"), None, (3,), (1, 1, 1, 5)) == ""
 
 
 @given(p=problems("f4"))
