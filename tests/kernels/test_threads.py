@@ -30,13 +30,13 @@ def works(n=100_000):
 """
 
 
-def run(code: str, layer: str = "default", **environment: str) -> str:
-    """Run a program in a process of its own and return what it prints."""
+def run(*code: str, layer: str = "default", **environment: str) -> str:
+    """Run a program, in parts, in a process of its own and return what it prints."""
     paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
     given = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "COV_CORE_SOURCE")}
     given |= {"PYTHONPATH": paths, "NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "2"}
     done = subprocess.run(
-        [sys.executable, "-c", PRELUDE + textwrap.dedent(code)],
+        [sys.executable, "-c", "".join(map(textwrap.dedent, (PRELUDE, *code)))],
         env=given | environment, capture_output=True, text=True, timeout=300, check=False,
     )  # fmt: skip
     assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
@@ -52,7 +52,7 @@ def has_layer(layer: str) -> bool:
     return found.returncode == 0
 
 
-@pytest.fixture(params=["workqueue", "omp"])
+@pytest.fixture(params=["workqueue", "omp", "tbb"])
 def layer(request: pytest.FixtureRequest) -> str:
     if not has_layer(request.param):
         pytest.skip(f"Numba has no layer {request.param} here")
@@ -75,9 +75,86 @@ def test_two_python_threads_launch_at_once(layer: str) -> None:
         assert not failed, failed
         print(threads.layer(), threads.lock is not None)
         """,
-        layer,
+        layer=layer,
     )
     assert out.split() == [layer, str(layer == "workqueue")]
+
+
+TRAINING = """
+import minidl
+from minidl import nn
+
+class Listener(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(32, 48), nn.Linear(48, 10)
+
+    def forward(self, x):
+        return self.head(self.lstm(x)[0][-1])
+
+def learner(seed):
+    minidl.manual_seed(seed)
+    if seed % 2:
+        model, x = Listener(), minidl.rand(9, 32, 32)
+    else:
+        model = nn.Sequential(
+            nn.Conv2d(3, 16, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Conv2d(16, 32, 3, padding=1),
+            nn.LayerNorm((32, 15, 15)), nn.ReLU(), nn.Flatten(), nn.Linear(7200, 10),
+        )
+        x = minidl.rand(32, 3, 32, 32)
+    y, optimizer = minidl.randint(0, 10, (32,)), minidl.optim.Adam(model.parameters())
+
+    def train():
+        for _ in range(8):
+            loss = nn.functional.cross_entropy(model(x), y)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+        return b"".join(p.detach().numpy().tobytes() for p in model.parameters())
+
+    return train
+"""
+
+
+def test_networks_that_train_at_once_learn_what_each_learns_alone(layer: str) -> None:
+    out = run(
+        TRAINING,
+        """
+        alone = [learner(seed)() for seed in range(4)]
+        together, begun = [None] * 4, threading.Barrier(4)
+        learners = [learner(seed) for seed in range(4)]
+        def work(i):
+            begun.wait()
+            together[i] = learners[i]()
+        crew = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+        for t in crew: t.start()
+        for t in crew: t.join()
+        print(threads.layer(), together == alone)
+        """,
+        layer=layer,
+    )
+    assert out.split() == [layer, "True"]
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_learns_the_same(layer: str) -> None:
+    out = run(
+        TRAINING,
+        """
+        import warnings
+        warnings.simplefilter("ignore")  # Python's, that forking a process of threads is unsafe
+        known, again = learner(0)(), learner(0)
+        child = os.fork()
+        if not child:
+            try:
+                os._exit(7 if again() == known else 8)
+            finally:
+                os._exit(9)
+        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), again() == known)
+        """,
+        layer=layer,
+    )
+    assert out.split() == ["7", "True"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
@@ -105,7 +182,7 @@ def test_a_forked_child_computes_on_one_thread(layer: str) -> None:
         assert threads.get_num_threads() == 2
         works()
         """,
-        layer,
+        layer=layer,
     )
     assert out.split() == ["7"]
 
@@ -124,7 +201,7 @@ def test_a_child_forked_before_the_first_launch_has_all_threads(layer: str) -> N
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
         works()
         """,
-        layer,
+        layer=layer,
     )
     assert out.split() == ["7"]
 
