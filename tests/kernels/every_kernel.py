@@ -64,6 +64,7 @@ def images(draw: Callable[..., Any], n: int, c: int, *space: int) -> Any:
 
 
 # name: channels, space and channels of the result, small and large; kernel, stride, padding, groups
+# (0: a group for each channel)
 LAYERS: dict[str, tuple[Any, ...]] = {
     "winograd": ((9, (6, 5), 17), (32, (30, 33), 40), (3, 3), 1, 1, 1),
     "winograd, images": ((9, (6, 5), 8), (24, (17, 14), 40), (3, 3), 1, 1, 1),
@@ -72,7 +73,9 @@ LAYERS: dict[str, tuple[Any, ...]] = {
     "direct, vectors": ((3, (7, 6), 16), (3, (51, 50), 24), (3, 3), 1, 1, 1),
     "NCHW": ((3, (7, 6), 19), (19, (33, 40), 35), (1, 1), 1, 0, 1),
     "strides": ((9, (8, 7), 24), (9, (41, 40), 24), (3, 2), 2, 1, 1),
-    "depthwise": ((19, (6, 7), 19), (19, (40, 41), 19), (3, 3), 1, 1, 19),
+    "depthwise": ((19, (6, 7), 19), (19, (40, 41), 19), (3, 3), 1, 1, 0),
+    "depthwise, strides": ((9, (8, 7), 9), (19, (61, 60), 19), (5, 5), 2, 2, 0),
+    "depthwise, oblong": ((9, (6, 7), 9), (19, (40, 41), 19), (3, 2), 1, 1, 0),
     "groups": ((8, (6, 5), 16), (8, (40, 41), 16), (3, 3), 1, 0, 2),
     "1-d": ((5, (9,), 17), (5, (3000,), 17), (3,), 1, 1, 1),
     "3-d": ((4, (4, 5, 3), 9), (4, (10, 20, 21), 9), (2, 2, 2), 1, 1, 1),
@@ -83,7 +86,7 @@ def _layer(draw: Draw, name: str) -> tuple[Any, Any, Any]:
     """The shapes of x and w, and the options."""
     small, large, kernel, stride, padding, groups = LAYERS[name]
     c, space, o = large if draw.large else small
-    axes, n = len(kernel), 8 if name == "winograd, images" else 3
+    axes, n, groups = len(kernel), 8 if name == "winograd, images" else 3, groups or c
     options = (stride,) * axes, ((padding, padding),) * axes, (1,) * axes, groups
     return (n, c, *space), (o, c // groups, *kernel), options
 
