@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from works import WORKS
+from works import SIZED, WORKS
 
 KEPT = {"MALLOC_MMAP_THRESHOLD_": str(1 << 30), "MALLOC_TRIM_THRESHOLD_": str(1 << 30)}
 SAMPLE = 0.02  # seconds: so many steps are timed together, after as many that are not
@@ -44,7 +44,7 @@ def begin(engine: str, work: str, form: str, threads: int) -> Any:
         return JAX_WORKS[work][0](form)
     module = __import__(engine)
     module.set_num_threads(threads)
-    return WORKS[work][0](module, form)
+    return (WORKS | SIZED)[work][0](module, form)
 
 
 def serve(step: Any, clock: str) -> None:
@@ -158,7 +158,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write the figures there as well")
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if unknown := set(options.works) - set(WORKS):
+    if unknown := set(options.works) - (WORKS | SIZED).keys():
         parser.error(f"no such work: {', '.join(sorted(unknown))}")
     if options.serve:
         engine, form = options.serve

@@ -13,23 +13,23 @@ Step = Callable[[], Any]
 # ---- training steps: forward, loss, backward, Adam ----------------------------------------------
 
 
-def cnn(engine: Any, form: str) -> Step:
-    """The network of examples/cnn.py and a batch of 32 images."""
+def cnn(engine: Any, form: str, batch: int = 32) -> Step:
+    """The network of examples/cnn.py and a batch of images."""
     nn = engine.nn
     model = nn.Sequential(
         nn.Conv2d(1, 32, 3), nn.ReLU(), nn.MaxPool2d(2),
         nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2),
         nn.Flatten(), nn.Linear(1600, 128), nn.ReLU(), nn.Linear(128, 10),
     )  # fmt: skip
-    x = engine.rand(32, 1, 28, 28)
+    x = engine.rand(batch, 1, 28, 28)
     if "channels_last" in form:
         model = model.to(memory_format=engine.channels_last)
         x = x.to(memory_format=engine.channels_last)
-    return training(engine, form, model, x, engine.randint(0, 10, (32,)))
+    return training(engine, form, model, x, engine.randint(0, 10, (batch,)))
 
 
-def lstm(engine: Any, form: str) -> Step:
-    """The network of examples/rnn.py: three layers of 128 units, 10 frames of 64 bands."""
+def lstm(engine: Any, form: str, frames: int = 10) -> Step:
+    """The network of examples/rnn.py: three layers of 128 units, frames of 64 bands."""
 
     class Listener(engine.nn.Module):
         def __init__(self) -> None:
@@ -41,7 +41,7 @@ def lstm(engine: Any, form: str) -> Step:
             _, (h, _) = self.lstm(x)
             return self.head(engine.relu(self.first(h[-1])))
 
-    x, y = engine.rand(32, 10, 64), engine.randint(0, 10, (32,))
+    x, y = engine.rand(32, frames, 64), engine.randint(0, 10, (32,))
     return training(engine, form, Listener(), x, y)
 
 
@@ -87,6 +87,18 @@ def forward_and_backward(engine: Any, function: Callable[..., Any], *inputs: Any
         function(*inputs).backward(g)
 
     return step
+
+
+def conv(engine: Any, form: str, channels: int) -> Step:
+    """A 3x3 convolution of (8, channels, 28, 28) to as many channels."""
+    x, w = engine.rand(8, channels, 28, 28), engine.rand(channels, channels, 3, 3)
+    if engine.__name__ == "minidl":
+        x = x.contiguous(memory_format="channels_last")
+    elif "channels_last" in form:
+        x, w = (a.contiguous(memory_format=engine.channels_last) for a in (x, w))
+    return forward_and_backward(
+        engine, lambda x, w: engine.nn.functional.conv2d(x, w, padding=1), x, w
+    )
 
 
 def max_pool(engine: Any, form: str) -> Step:
@@ -147,4 +159,22 @@ WORKS: dict[str, tuple[Callable[[Any, str], Step], tuple[str, ...]]] = {
     "adam 225 k": (lambda engine, form: adam(engine, form, 225_000), ADAMS),
     "adam 4.7 M": (lambda engine, form: adam(engine, form, 4_700_000), ADAMS),
     "chain": (chain, ("",)),
+}
+
+# What grows: (its name, the work, the sizes, forms of PyTorch)
+GROWTH: dict[str, tuple[str, Callable[[Any, str, int], Step], tuple[int, ...], tuple[str, ...]]] = {
+    "cnn": ("images in a batch", cnn, (1, 4, 16, 64, 256), LAYOUTS[:2]),
+    "conv": ("channels", conv, (8, 16, 32, 64, 128, 256), ("", "channels_last")),
+    "lstm": ("frames", lstm, (1, 3, 10, 30, 100), ADAMS[:1]),
+}
+
+
+def sized(work: Callable[[Any, str, int], Step], size: int) -> Callable[[Any, str], Step]:
+    return lambda engine, form: work(engine, form, size)
+
+
+SIZED = {
+    f"{name} {size}": (sized(work, size), forms)
+    for name, (_, work, sizes, forms) in GROWTH.items()
+    for size in sizes
 }
