@@ -209,9 +209,9 @@ def matmul(draw: Draw) -> Any:
     return draw.scaled(m, k), draw(k, n)
 
 
-def linear(activation: str | None) -> Callable[[Draw], Any]:
+def linear(activation: str | None, rows: int = 61) -> Callable[[Draw], Any]:
     def arguments(draw: Draw) -> Any:
-        m, k, n = draw.size(9, 61), draw.size(30, 110), draw.size(19, 590)
+        m, k, n = draw.size(9, rows), draw.size(30, 110), draw.size(19, 590)
         return draw.scaled(m, k), draw(n, k), draw.scaled(n), activation
 
     return arguments
@@ -222,9 +222,9 @@ def linear_of_few(draw: Draw) -> Any:
     return draw.scaled(5, k), draw(n, k), draw.scaled(n), None
 
 
-def linear_gradient(activation: str | None) -> Callable[[Draw], Any]:
+def linear_gradient(activation: str | None, rows: int = 61) -> Callable[[Draw], Any]:
     def arguments(draw: Draw) -> Any:
-        x, w, bias, _ = linear(activation)(Draw(draw.dtype, draw.large))
+        x, w, bias, _ = linear(activation, rows)(Draw(draw.dtype, draw.large))
         y = kernels.linear(x, w, bias, activation)
         return draw.scaled(*y.shape), x, w, y, activation
 
@@ -364,6 +364,7 @@ CALLS: dict[str, Callable[[Draw], Any]] = {
     **{f"linear: {a}": linear(a) for a in (None, "relu", "sigmoid", "tanh")},
     "linear: few rows": linear_of_few,
     **{f"linear_gradient: {a}": linear_gradient(a) for a in (None, "relu", "sigmoid", "tanh")},
+    "linear_gradient: many rows": linear_gradient("relu", 700),
     "philox": philox,
     "cross_entropy": cross_entropy,
     "cross_entropy_input": cross_entropy_input,
