@@ -32,17 +32,22 @@ def axes(op: str, dim: Any, ndim: int) -> tuple[int, ...]:
 
 def same_dtype(op: str, **arrays: Any) -> None:
     """Raise DtypeError unless the arrays that are not None have one dtype."""
-    given = {name: a.dtype for name, a in arrays.items() if a is not None}
-    if len(set(given.values())) > 1:
+    if len({a.dtype for a in arrays.values() if a is not None}) > 1:
+        given = {name: a.dtype for name, a in arrays.items() if a is not None}
         shown = ", ".join(f"{name} is {dtype}" for name, dtype in given.items())
         raise DtypeError(f"{op}: {shown}; they must have one dtype (convert with .to(dtype))")
 
 
 def same_device(op: str, **arrays: Any) -> None:
     """Raise DeviceError unless those of the arguments that are arrays or tensors are together."""
-    bare = {n: a.data if isinstance(a, TensorBase) else a for n, a in arrays.items()}
-    given = {name: a for name, a in bare.items() if is_array(a)}
-    if len({type(a) for a in given.values()}) > 1:
+    kinds = set()
+    for a in arrays.values():
+        bare = a.data if isinstance(a, TensorBase) else a
+        if is_array(bare):
+            kinds.add(type(bare))
+    if len(kinds) > 1:
+        given = {n: a.data if isinstance(a, TensorBase) else a for n, a in arrays.items()}
+        given = {name: a for name, a in given.items() if is_array(a)}
         shown = ", ".join(f"{name} on {device_of(a)}" for name, a in given.items())
         raise DeviceError(
             f"{op}: its arguments are on different devices: {shown}; move one with .to(device)"

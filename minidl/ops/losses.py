@@ -55,12 +55,12 @@ def alike(name: str, **arguments: Any) -> None:
     _checks.same_device(name, **arguments)
     (first, x), *others = arguments.items()
     for other, y in others:
-        if tuple(x.shape) != tuple(y.shape):
+        if x.shape != y.shape:
             raise ShapeError(
                 f"{name}: {first} is {tuple(x.shape)}, {other} is {tuple(y.shape)}; the shapes "
                 "must be equal (reshape or expand one of them)"
             )
-    if all(y.dtype.kind != "f" for _, y in others):
+    if x.dtype.kind != "f" and all(y.dtype.kind != "f" for _, y in others):
         _checks.floating(name, first, x)
 
 

@@ -37,8 +37,11 @@ FLOAT16 = DTYPES["float16"]
 
 
 def restored(g: Any, shape: tuple[int, ...], dim: Any, keepdim: bool) -> Any:
-    """Give back, with length one, the axes that a reduction of `shape` along `dim` removed."""
-    if keepdim:
+    """Give back, with length one, the axes that a reduction of `shape` along `dim` removed.
+
+    Where it removed all of them there is nothing to do: a single number broadcasts to any shape.
+    """
+    if keepdim or dim is None:
         return g
     gone = _checks.axes("restored", dim, len(shape))
     return reshape(g, tuple([1 if i in gone else n for i, n in enumerate(shape)]))
@@ -52,6 +55,8 @@ def shared(g: Any, x: Any, out: Any, dim: Any, keepdim: bool) -> Any:
 
 
 def _count(shape: tuple[int, ...], dim: Any) -> float:
+    if dim is None:
+        return float(math.prod(shape))
     return float(math.prod([shape[axis] for axis in _checks.axes("mean", dim, len(shape))]))
 
 

@@ -39,11 +39,12 @@ class Recipe:
     calls : list of (derivative, indices into the saved values, parents it yields gradients for);
         parents is an int, or for a variadic argument a list of (parent, place in the result)
     wanted : for a joint derivative, the names of the tracked arguments
-    single, plain : each call yields one gradient; and there is no definition to differentiate
-    only : the derivative, where it is plain and the only one: it takes all that was saved
+    single : each call yields one gradient
+    only : the derivative, where it is the only one and takes all that was saved
+    joint : the joint derivative, or None
     """
 
-    __slots__ = ("calls", "keep", "only", "origin", "plain", "single", "wanted")
+    __slots__ = ("calls", "joint", "keep", "only", "origin", "single", "wanted")
 
     def __init__(self, op: "Op", tracked: tuple[int, ...]) -> None:
         self.keep: list[tuple[str, Any]] = []
@@ -70,8 +71,9 @@ class Recipe:
                     parents = [(i, p - n) for i, p in enumerate(tracked) if p >= n]
                 self.calls.append((derivative, slots, parents))
         self.single = op.joint is None and all(type(p) is int for _, _, p in self.calls)
-        self.plain = self.single and op.definition is None
-        self.only = self.calls[0][0] if self.plain and len(self.calls) == 1 else None
+        alone = self.single and len(self.calls) == 1 and op.definition is None
+        self.only = self.calls[0][0] if alone else None
+        self.joint = op.joint
 
     def _slot(self, op: "Op", name: str, tracked: tuple[int, ...]) -> int:
         argument = name.removesuffix("_shape")
@@ -468,4 +470,8 @@ def sum_to(x: Any, shape: Any) -> Any:
 @op(x=lambda g, x_shape: sum_to(g, x_shape), linear_in=("x",), formula="x repeated to a shape")
 def expand_to(x: Any, shape: Any) -> Any:
     """x repeated along new axes and axes of length one until it has `shape`; a read-only view."""
+    if x.size == 1 and array_module(x) is np and x.ndim <= len(shape):  # in a third of the time
+        view: Any = np.ndarray(shape, x.dtype, x, 0, (0,) * len(shape))
+        view.flags.writeable = False
+        return view
     return array_module(x).broadcast_to(x, shape)

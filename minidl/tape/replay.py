@@ -67,7 +67,6 @@ def _derive(node: Node, g: Any, create_graph: bool, wanted: Sequence[bool] | Non
     recipe, saved = node.recipe, node.saved
     if (  # the usual case, in short
         recipe is not None
-        and recipe.plain
         and saved is not None
         and wanted is None
         and not create_graph
@@ -76,7 +75,10 @@ def _derive(node: Node, g: Any, create_graph: bool, wanted: Sequence[bool] | Non
     ):
         if recipe.only is not None:
             return (recipe.only(g, *saved),)
-        return [d(g, *[saved[s] for s in slots]) for d, slots, _ in recipe.calls]
+        if recipe.single:
+            return [d(g, *[saved[s] for s in slots]) for d, slots, _ in recipe.calls]
+        if recipe.joint is not None:
+            return recipe.joint(g, recipe.wanted, *[saved[s] for s in recipe.calls[0][1]])
     if saved is None:
         raise RuntimeError(
             f"{node.op.name}: backward ran through here already and what was saved is gone; "
@@ -190,6 +192,7 @@ def _node_of(place: Any) -> Any:
     return place.node if type(place) is Port else place
 
 
+@np.errstate(all="ignore")  # the operations have warned of what the derivatives meet again
 def walk(
     outputs: Sequence[Any],
     gradients: Sequence[Any],
@@ -239,7 +242,7 @@ def walk(
     ports: dict[Any, dict[int, Any]] = {}  # the ports of a node that someone listens at
     for place, g in zip(outputs, gradients, strict=True):
         give(place, g, True)
-    with set_recording(create_graph), np.errstate(all="ignore"):
+    with set_recording(create_graph):
         while heap:
             node = heappop(heap)[1]
             g = waiting.pop(node)
@@ -348,12 +351,11 @@ def backward(
     retain_graph = create_graph if retain_graph is None else retain_graph
     ends = None if inputs is None else [_tracked("backward", x, i) for i, x in enumerate(inputs)]
     found = walk([output.node], [start], create_graph, retain_graph, ends)
-    tensors = {p: p.tensor() for p in found if type(p) is Leaf}
-    if inputs is not None:
-        tensors |= {x.node: x for x in inputs}
-    for place, tensor in tensors.items():
-        if tensor is not None and place in found:
-            g = found[place] if create_graph else tie(found[place], None)
+    asked = {} if inputs is None else {x.node: x for x in inputs}
+    for place, g in found.items():
+        tensor = place.tensor() if type(place) is Leaf else asked[place]
+        if tensor is not None:
+            g = g if create_graph else tie(g, None)
             before = tensor._grad
             tensor._grad = g if before is None else add_gradients(before, g, create_graph)
 
@@ -431,6 +433,7 @@ def _start(who: str, output: Any, gradient: Any, create_graph: bool) -> Any:
                 "or reduce it to one number, as with .sum()"
             )
         gradient = array_module(data).ones_like(data)
+        return tie(gradient, None) if create_graph else gradient
     given = gradient.data if isinstance(gradient, TensorBase) else gradient
     if not is_array(given):
         given = array_module(data).asarray(given, data.dtype)
