@@ -56,6 +56,7 @@ KERNELS: dict[str, str] = {
     "sgd_all_": "updates",
     "adam_": "updates",
     "adam_all_": "updates",
+    "square_sum": "updates",
 }
 
 _ROOMS = {"cpu": ("cpu", "generic"), "cuda": ("cuda", "generic"), "reference": ("reference",)}

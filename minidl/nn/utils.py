@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+import minidl_kernels as kernels
 from minidl import ops
 from minidl.device import array_module
 from minidl.errors import ShapeError
@@ -38,10 +39,13 @@ def clip_grad_norm_(
     if not parameters:
         return tie(np.zeros((), "float32"), None)
     gradients = [p.grad.data for p in parameters]
-    xp = array_module(gradients[0])
+    xp, dtype = array_module(gradients[0]), gradients[0].dtype
     with np.errstate(all="ignore"):
-        parts = xp.stack([_norm(g, norm_type).astype(gradients[0].dtype) for g in gradients])
-        total = _norm(parts, norm_type)
+        if norm_type == 2:
+            total = xp.sqrt(kernels.square_sum(gradients)).astype(dtype)
+        else:
+            parts = xp.stack([_norm(g, norm_type).astype(dtype) for g in gradients])
+            total = _norm(parts, norm_type)
         if error_if_nonfinite and not bool(xp.isfinite(total)):
             raise RuntimeError(f"clip_grad_norm_: the norm of the gradients is {float(total)}")
         factor = xp.minimum(max_norm / (total + 1e-6), 1.0)
@@ -57,9 +61,6 @@ def _norm(x: Any, order: float) -> Any:
     if not x.size:
         return x.sum()
     wide = x.astype("float32") if x.dtype == "float16" else x
-    if order == 2:
-        flat, xp = wide.ravel(order="K"), array_module(x)  # a view, where there are no gaps
-        return xp.sqrt(xp.einsum("i,i->", flat, flat)).astype(x.dtype)  # no room for x * x
     return ops.norm(wide, float(order)).astype(x.dtype)
 
 

@@ -339,6 +339,10 @@ def adam_all_(draw: Draw) -> Any:
     return p, g, m, v, most, *ADAM
 
 
+def square_sum(draw: Draw) -> Any:
+    return (sgd_all_(draw)[0],)
+
+
 NORMS = ("rows", "columns", "groups")
 POOLED = ("winograd", "winograd, images", "direct", "direct, vectors", "strides")
 CALLS: dict[str, Callable[[Draw], Any]] = {
@@ -376,4 +380,5 @@ CALLS: dict[str, Callable[[Draw], Any]] = {
     "adam_": adam_,
     "sgd_all_": sgd_all_,
     "adam_all_": adam_all_,
+    "square_sum": square_sum,
 }

@@ -196,6 +196,32 @@ def test_what_is_known_of_arrays_goes_with_them():
     np.testing.assert_array_equal(ps[1], expected)
 
 
+@pytest.mark.parametrize("room", [generic, kernels])
+@given(
+    shapes=st.lists(
+        st.sampled_from([(), (0,), (5,), (3, 44), (2, 3, 2), (4099,)]), min_size=1, max_size=4
+    ),
+    layouts=KINDS,
+    dtype=st.sampled_from(["float16", "float32", "float64"]),
+)
+def test_the_sum_of_squares_equals_the_definition(room, shapes, layouts, dtype):
+    pairs = enumerate(zip(shapes, layouts, strict=False))
+    xs = [arrays(1, shape, dtype, layout, i)[0] for i, (shape, layout) in pairs]
+    found, expected = room.square_sum(xs), reference.square_sum(xs)
+    assert (found.shape, found.dtype) == ((), np.float64)
+    # Sums of float32 are float32 within a piece: 4096 squares, 32 of them side by side.
+    np.testing.assert_allclose(found, expected, rtol=1e-12 if dtype == "float64" else 1e-5)
+
+
+@pytest.mark.parametrize("room", [reference, generic, kernels])
+def test_the_sum_of_squares_of_nan_and_infinity(room):
+    for number, expected in ((np.nan, np.nan), (-np.inf, np.inf), (3.0, 9.0)):
+        for place in (0, 31, 32, 40):
+            x = np.zeros(41, "float32")
+            x[place] = number
+            np.testing.assert_equal(room.square_sum([np.zeros(3, "float32"), x]), expected)
+
+
 def test_two_steps_of_sgd_by_hand():
     p, buf = np.array([1.0]), np.zeros(1)
     reference.sgd_(p, np.array([2.0]), buf, 0.5, 0.5, 0.25, 1.0, False, True)

@@ -22,10 +22,12 @@ import numpy as np
 from minidl_kernels.cpu import threads
 from minidl_kernels.cpu.compiling import helper
 from minidl_kernels.cpu.launch import doubles, floats, integers, launch, record
-from minidl_kernels.cpu.memory import address
+from minidl_kernels.cpu.memory import address, flat
+from minidl_kernels.cpu.simd import LANES, fma, load, splat
+from minidl_kernels.cpu.simd import total as lanes_total
 from minidl_kernels.generic import updates as generic
 
-__all__ = ["adam_", "adam_all_", "sgd_", "sgd_all_", "warm_up"]
+__all__ = ["adam_", "adam_all_", "sgd_", "sgd_all_", "square_sum", "warm_up"]
 
 PIECE = 4096  # numbers in a task: five arrays of them stay in the first cache
 MOST = 256  # sets of arrays that are remembered
@@ -48,15 +50,9 @@ class _Plan:
         params = lists[0]
         self.layouts = [(p.strides, p.dtype) for p in params]
         self.wide, self.mask = params[0].dtype == np.float64, params[0].itemsize - 1
-        pieces = [
-            (i, start, min(start + PIECE, p.size))
-            for i, p in enumerate(params)
-            for start in range(0, p.size, PIECE)
-        ]
-        self.tasks, self.serial = len(pieces), sum([p.size for p in params]) < threads.SMALL
+        self.pieces, self.serial = _cut(tuple([p.size for p in params]))
         self.arrays = np.array([[address(a) for a in arrays] for arrays in lists], np.intp)
         self.starts = frozenset(self.arrays.ravel().tolist())
-        self.pieces = np.array(pieces, np.intp)
         self.gradients: Any = np.zeros(len(params), np.intp)
         self.record: Any = np.zeros(len(_HEAD) + len(names))
         self.format = f"{len(_HEAD)}n{len(names)}d"
@@ -78,8 +74,19 @@ class _Plan:
             places = [address(g) for g in gradients]
         struct.pack_into(f"{len(places)}n", self.gradients, 0, *places)
         struct.pack_into(self.format, self.record, 0, *self.head, *numbers)
-        launch(kernels[self.wide], self.tasks, self.record, 0, self.serial)
+        launch(kernels[self.wide], len(self.pieces), self.record, 0, self.serial)
         return True
+
+
+@functools.lru_cache(MOST)
+def _cut(sizes: tuple[int, ...]) -> tuple[Any, bool]:
+    """Pieces of arrays of these sizes: array, start and end; and whether one thread will do."""
+    pieces = [
+        (i, start, min(start + PIECE, size))
+        for i, size in enumerate(sizes)
+        for start in range(0, size, PIECE)
+    ]
+    return np.array(pieces, np.intp).reshape(-1, 3), sum(sizes) < threads.SMALL
 
 
 _plans: dict[tuple[Any, ...], _Plan] = {}  # by the identities of the arrays, and gone with them
@@ -296,8 +303,44 @@ def _adam_part(p: Any, g: Any, m: Any, v: Any, vmax: Any, a: Any) -> None:
         p[i] = x - mean / (np.sqrt(square) * root + eps) * rate
 
 
+# ---- the norm of all gradients ------------------------------------------------------------------
+
+_squares_record = record([("arrays", "p"), ("pieces", "p"), ("sums", "p")])
+_STEP = 4 * LANES  # four sums side by side: an addition need not wait for the one before
+
+
+def square_sum(xs: list[Any]) -> Any:
+    """See `minidl_kernels.reference.updates.square_sum`, the definition."""
+    if not xs or any(type(x) is not np.ndarray or x.dtype != np.float32 for x in xs):
+        return generic.square_sum(xs)
+    xs = [x if x.flags.c_contiguous and x.flags.aligned else flat(x)[0] for x in xs]
+    pieces, serial = _cut(tuple([x.size for x in xs]))
+    places, sums = np.array([address(x) for x in xs], np.intp), np.empty(len(pieces))
+    args = address(places), address(pieces), address(sums)
+    launch(_square_sums, len(pieces), args, 0, serial)
+    return np.asarray(sums.sum())
+
+
+def _square_sums(task: int, room: int, args: int) -> None:
+    a = _squares_record(args)
+    i, start, end = _piece(a, task)
+    x = floats(integers(a.arrays)[i])
+    one = two = three = four = splat(np.float32(0))
+    whole = end - (end - start) % _STEP
+    for k in range(start, whole, _STEP):
+        v, w = load(x, k), load(x, k + LANES)
+        one, two = fma(v, v, one), fma(w, w, two)
+        v, w = load(x, k + 2 * LANES), load(x, k + 3 * LANES)
+        three, four = fma(v, v, three), fma(w, w, four)
+    rest = np.float32(0)
+    for k in range(whole, end):
+        rest += x[k] * x[k]
+    doubles(a.sums)[task] = lanes_total((one + two) + (three + four)) + rest
+
+
 def warm_up(dtype: str) -> None:
     """Call each kernel once."""
     p, g, m, v = (np.zeros(1, dtype) for _ in range(4))
     sgd_(p, g, m, 0.1, 0.9, 0, 0, False, True)
     adam_(p, g, m, v, None, 1, 0.1, 0.9, 0.999, 1e-8, 0, False)
+    square_sum([g])

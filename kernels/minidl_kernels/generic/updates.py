@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from minidl_kernels.generic.arrays import array_module
+from minidl_kernels.generic.arrays import array_module, wide
 
-__all__ = ["adam_", "adam_all_", "sgd_", "sgd_all_"]
+__all__ = ["adam_", "adam_all_", "sgd_", "sgd_all_", "square_sum"]
 
 
 @np.errstate(all="ignore")
@@ -96,3 +96,15 @@ def adam_all_(
     """See `minidl_kernels.reference.updates.adam_all_`, the definition."""
     for i, (p, g, m, v) in enumerate(zip(ps, gs, ms, vs, strict=True)):
         adam_(p, g, m, v, None if vmaxs is None else vmaxs[i], *options)
+
+
+@np.errstate(all="ignore")
+def square_sum(xs: list[Any]) -> Any:
+    """See `minidl_kernels.reference.updates.square_sum`, the definition."""
+    xp = array_module(xs[0])
+    total = xp.zeros((), "float64")
+    for x in xs:
+        flat = x.astype(wide(x.dtype), copy=False).ravel(order="K")
+        if flat.size:
+            total = total + xp.einsum("i,i->", flat, flat)  # no room for x * x
+    return xp.asarray(total)

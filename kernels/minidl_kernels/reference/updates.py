@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["adam_", "adam_all_", "sgd_", "sgd_all_"]
+__all__ = ["adam_", "adam_all_", "sgd_", "sgd_all_", "square_sum"]
 
 
 @np.errstate(all="ignore")
@@ -95,3 +95,16 @@ def adam_all_(
     """`adam_` of several parameters with the same options, at the same step."""
     for i, (p, g, m, v) in enumerate(zip(ps, gs, ms, vs, strict=True)):
         adam_(p, g, m, v, None if vmaxs is None else vmaxs[i], *options)
+
+
+@np.errstate(all="ignore")
+def square_sum(xs: list[Any]) -> Any:
+    """The sum of the squares of all numbers in several arrays: an array () of float64.
+
+    A kernel may sum parts of an array in its own dtype, and is infinite where that is.
+    """
+    total = np.zeros(())
+    for x in xs:
+        for i in np.ndindex(x.shape):
+            total = total + np.float64(x[i]) ** 2
+    return np.asarray(total)
