@@ -145,6 +145,14 @@ def test_a_changed_helper_is_compiled_anew(copy: Path) -> None:
     assert run(code, copy) == ["15"]
 
 
+def test_a_helper_is_not_for_python() -> None:
+    """It has no form that Python could call: without the error, a call would end the process."""
+    from minidl_kernels.cpu.sequences import padded_to_tile
+
+    with pytest.raises(TypeError, match=r"^padded_to_tile: a part of kernels, which compiled"):
+        padded_to_tile(3)
+
+
 def test_what_is_said_of_it(copy: Path) -> None:
     code = """
     import io, logging, sys

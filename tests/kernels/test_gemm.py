@@ -22,14 +22,24 @@ def gemm_rows(*args: Any) -> None:
     gemm.gemm_rows(*args)
 
 
+@numba.njit
+def pack(*args: Any) -> None:
+    gemm.pack(*args)
+
+
+@numba.njit
+def pack_transposed(*args: Any) -> None:
+    gemm.pack_transposed(*args)
+
+
 def packed(b: Any, *, transposed: bool) -> Any:
     """The panels of b (K, N), between guards that nothing may write."""
     k, n = b.shape
     panels = np.full(4 + -(-n // 16) * 16 * k + 4, 99, b.dtype)
     if transposed:
-        gemm.pack_transposed(np.ascontiguousarray(b.T).reshape(-1), 0, k, k, n, panels, 4)
+        pack_transposed(np.ascontiguousarray(b.T).reshape(-1), 0, k, k, n, panels, 4)
     else:
-        gemm.pack(b.reshape(-1), 0, n, k, n, panels, 4)
+        pack(b.reshape(-1), 0, n, k, n, panels, 4)
     assert (panels[:4] == 99).all()
     assert (panels[-4:] == 99).all()
     return panels[4:-4].reshape(-1, k, 16)

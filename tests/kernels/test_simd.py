@@ -208,10 +208,11 @@ import numba
 import numpy as np
 from minidl_kernels.cpu import gemm
 gemm_rows = numba.njit(lambda *args: gemm.gemm_rows(*args))
+pack = numba.njit(lambda *args: gemm.pack(*args))
 rng = np.random.default_rng(0)
 a, b = rng.normal(size=(7, 9)).astype("f4"), rng.normal(size=(9, 13)).astype("f4")
 panels, c = np.empty(9 * 16, "f4"), np.zeros(7 * 13 + 1, "f4")
-gemm.pack(b.reshape(-1), 0, 13, 9, 13, panels, 0)
+pack(b.reshape(-1), 0, 13, 9, 13, panels, 0)
 gemm_rows(7, a.reshape(-1), 0, 9, 1, 0, panels, 0, 16, 0, 1, 9, c, 0, 13, 13, False)
 np.testing.assert_allclose(c[:-1].reshape(7, 13), a @ b, rtol=1e-5, atol=1e-5)
 assert c[-1] == 0
