@@ -1,7 +1,7 @@
 """Recurrent layers compiled by Numba, in float32: the results of `generic.recurrent`.
 
-Here arguments are put into the record that the kernels take (`elman`, `lstm`, `gru`; what they
-share is in `sequences`). What they do not take, another dtype or an array without numbers, goes to
+Here arguments are put into the record that the kernels take (`cells`; what they share is in
+`sequences`). What they do not take, another dtype or an array without numbers, goes to
 `generic`.
 """
 
@@ -11,10 +11,16 @@ from typing import Any
 import numpy as np
 
 from minidl_kernels.cpu import threads
-from minidl_kernels.cpu.elman import rnn_backward, rnn_forward
-from minidl_kernels.cpu.gru import gru_backward, gru_forward
+from minidl_kernels.cpu.cells import (
+    GRU_SUMS,
+    gru_backward,
+    gru_forward,
+    lstm_backward,
+    lstm_forward,
+    rnn_backward,
+    rnn_forward,
+)
 from minidl_kernels.cpu.launch import launch
-from minidl_kernels.cpu.lstm import lstm_backward, lstm_forward
 from minidl_kernels.cpu.memory import address, contiguous
 from minidl_kernels.cpu.sequences import Layer, pack_backward, pack_forward, weight_gradient
 from minidl_kernels.generic import recurrent as generic
@@ -29,10 +35,6 @@ def _taken(x: Any, h0: Any) -> bool:
     return x.dtype == np.float32 and x.size > 0 and h0.size > 0
 
 
-def _tiles(n: int) -> int:
-    return -(-n // 16)
-
-
 def _state(g: Any, state: Any) -> Any:
     """The gradient of a final state, to be turned into that of the first."""
     return np.zeros(state.shape, np.float32) if g is None else np.array(g, order="C")
@@ -41,107 +43,84 @@ def _state(g: Any, state: Any) -> Any:
 class _Call:
     """A call of one of the six functions: the record, and the arrays whose addresses it holds."""
 
-    def __init__(self, x: Any, h0: Any, lengths: Any, reverse: bool, blocks: int) -> None:
+    def __init__(
+        self, gates: int, x: Any, h0: Any, w_ih: Any, w_hh: Any, lengths: Any, reverse: bool,
+        **more: Any,
+    ) -> None:  # fmt: skip
         (steps, count, inputs), size = x.shape, h0.shape[1]
-        self.kept: list[Any] = []
-        self.blocks, self.steps = blocks, steps
-        self.serial = steps * count * (inputs + size) * size < FEW
-        turned = x.transpose(1, 0, 2)
-        if turned.flags.c_contiguous and not x.flags.c_contiguous:  # (B, T, I), as it is
-            x, step, sequence = turned, inputs, steps * inputs
-        else:
-            step, sequence = count * inputs, inputs
-        ends = np.full(count, steps, np.intp) if lengths is None else np.array(lengths, np.intp)
-        parts = min(threads.count, count)
-        self.layer = Layer(
-            steps, count, inputs, size, parts, step, sequence, int(reverse),
-            x=self.of(x), ends=self.of(ends),
-        )  # fmt: skip
-
-    def of(self, array: Any) -> int:
-        """The address of an array's numbers in C order, kept while the call lasts."""
-        array = contiguous(array)
-        self.kept.append(array)
-        return address(array)
-
-    def room(self, *sizes: int) -> int:
-        """Room for so many numbers."""
-        return self.of(np.empty(int(np.prod(sizes)), np.float32))
-
-    def bias(self, b: Any) -> int:
-        """A bias; zeros where there is none."""
-        rows = self.blocks * self.layer.size
-        return self.of(np.zeros(rows, np.float32) if b is None else b)
-
-    def given(self, blocks: int) -> Any:
-        """An array for what is given out at each step, (T, B, blocks * H)."""
-        sizes = (self.layer.steps, self.layer.batch, blocks * self.layer.size)
-        return np.empty(sizes, np.float32)
-
-    def run(self, kernel: Callable[..., None], tasks: int, **more: Any) -> None:
-        """Launch a kernel with more of the record filled in."""
-        packed = self.layer._replace(**more).packed()
-        launch(kernel, tasks, packed, room=0, serial=self.serial)
-
-    def forward(self, kernel: Callable[..., None], w_ih: Any, w_hh: Any, **more: Any) -> None:
-        """Pack the transposed weights and run all steps."""
-        panels, size = [], self.layer.size
-        tiles = _tiles(self.blocks * size)
-        for w, columns in ((w_ih, self.layer.inputs), (w_hh, size)):
-            panels.append(self.room(tiles * 16, columns))
-            self.run(
-                pack_forward, tiles, w=self.of(w), columns=columns, blocks=self.blocks,
-                panels=panels[-1],
-            )  # fmt: skip
-        self.run(kernel, self.layer.parts, panels_ih=panels[0], panels_hh=panels[1], **more)
-
-    def backward(
-        self, kernel: Callable[..., None], g_out: Any, h0: Any, w_ih: Any, w_hh: Any, of_x: bool,
-        kept_blocks: int, **more: Any,
-    ) -> Any:  # fmt: skip
-        """Pack the weights, run all steps back, and return the gradient of x, or None."""
-        size, inputs = self.layer.size, self.layer.inputs
-        panels = []
-        for w, columns in ((w_ih, inputs if of_x else 0), (w_hh, size)):
-            tiles = _tiles(columns)
-            panels.append(self.room(tiles * 16, self.blocks * _tiles(size) * 16))
-            if tiles:
-                self.run(
-                    pack_backward, tiles, w=self.of(w), columns=columns, blocks=self.blocks,
-                    panels=panels[-1],
-                )  # fmt: skip
-        rows, padded = self.layer.steps * self.layer.batch, 16 * _tiles(size)
-        shape = (self.layer.steps, self.layer.batch, inputs)
-        gx = np.empty(shape, np.float32) if of_x else None
-        self.layer = self.layer._replace(
-            ga=self.room(kept_blocks * padded, rows),
-            x_panels=self.room(16 * _tiles(inputs), rows),
-            h_panels=self.room(padded, rows),
+        step, sequence = count * inputs, inputs
+        if not x.flags.c_contiguous:
+            turned = x.transpose(1, 0, 2)
+            if turned.flags.c_contiguous:  # (B, T, I), as it is
+                x, step, sequence = turned, inputs, steps * inputs
+        self.steps, self.count, self.inputs, self.size, self.gates = (
+            steps,
+            count,
+            inputs,
+            size,
+            gates,
         )
-        self.run(
-            kernel, self.layer.parts, h0=self.of(h0), panels_ih=panels[0], panels_hh=panels[1],
-            given=int(g_out is not None), g_out=0 if g_out is None else self.of(g_out),
-            wanted=int(of_x), gx=0 if gx is None else address(gx), **more,
+        self.tiles = -(-size // 16)
+        self.serial = steps * count * (inputs + size) * size < FEW
+        self.parts = 1 if self.serial else min(threads.count, count)
+        self.kept: list[Any] = []
+        self.fields: dict[str, int] = {
+            "steps": steps, "batch": count, "inputs": inputs, "size": size, "gates": gates,
+            "parts": self.parts, "step": step, "sequence": sequence, "reverse": int(reverse),
+        }  # fmt: skip
+        ends = None if lengths is None else np.array(lengths, np.intp)
+        self.give(x=x, h0=h0, w_ih=w_ih, w_hh=w_hh, ends=ends, **more)
+
+    def give(self, **arrays: Any) -> None:
+        """Put arrays, or None, into the record; they are kept while the call lasts."""
+        for name, array in arrays.items():
+            if array is not None:
+                array = contiguous(array)
+                self.kept.append(array)
+                self.fields[name] = address(array)
+
+    def make(self, **shapes: tuple[int, ...]) -> list[Any]:
+        """Make arrays, put them into the record, and return them."""
+        made = [np.empty(shape, np.float32) for shape in shapes.values()]
+        for name, array in zip(shapes, made, strict=True):
+            self.fields[name] = address(array)
+        return made
+
+    def forward(self, kernel: Callable[..., None], room: int = 0) -> None:
+        """Pack the transposed weights and run all steps."""
+        panels = self.gates * self.tiles
+        packed = self.make(panels_ih=(panels, self.inputs, 16), panels_hh=(panels, self.size, 16))
+        layer = Layer(**self.fields)
+        launch(pack_forward, 2 * panels, layer, 0, self.serial)
+        launch(kernel, self.parts, layer, room, self.serial)
+        del packed  # the kernels read it until here
+
+    def backward(self, kernel: Callable[..., None], of_x: bool, blocks: int) -> tuple[Any, ...]:
+        """Pack the weights and run all steps back; return the gradients of x, weights and biases.
+
+        blocks : how many of `size` the gradients of the gates have; if more than the weights have,
+            the last belongs to the last gate of w_ih, and b_hh has a gradient of its own
+        """
+        steps, count, inputs, size = self.steps, self.count, self.inputs, self.size
+        wide, panel, rows = self.gates * size, self.gates * self.tiles, steps * count | 1
+        own = blocks > self.gates
+        of_inputs = -(-inputs // 16)
+        made = self.make(
+            gw_ih=(wide, inputs), gw_hh=(wide, size), gb_ih=(wide,),
+            **({"gb_hh": (wide,)} if own else {}),
+            **({"gx": (steps, count, inputs)} if of_x else {}),
+            panels_ih=(of_inputs if of_x else 0, panel * 16, 16),
+            panels_hh=(self.tiles, panel * 16, 16),
+            ga=(blocks * self.tiles, rows, 16),
+            x_panels=(of_inputs, rows, 16), h_panels=(self.tiles, rows, 16),
         )  # fmt: skip
-        return gx
-
-    def weight(self, order: list[int], panels: int, columns: int, bias: bool) -> tuple[Any, Any]:
-        """The gradients of a weight and of a bias, from those of the gates and from operands."""
-        rows = self.blocks * self.layer.size
-        gw, gb = np.empty((rows, columns), np.float32), np.empty(rows, np.float32)
-        self.run(
-            weight_gradient, self.blocks * _tiles(self.layer.size), order=self.of(np.array(order)),
-            panels=panels, columns=columns, gw=address(gw), gb=address(gb) if bias else 0,
-        )  # fmt: skip
-        return gw, gb
-
-    def of_input(self, order: list[int]) -> tuple[Any, Any]:
-        """The gradients of w_ih and of its bias."""
-        return self.weight(order, self.layer.x_panels, self.layer.inputs, True)
-
-    def of_state(self, order: list[int], bias: bool = False) -> tuple[Any, Any]:
-        """The gradients of w_hh and, if it has one, of its bias."""
-        return self.weight(order, self.layer.h_panels, self.layer.size, bias)
+        layer = Layer(**self.fields, rows=rows, last=blocks - 1)
+        launch(pack_backward, self.tiles + (of_inputs if of_x else 0), layer, 0, self.serial)
+        launch(kernel, self.parts, layer, 0, self.serial)
+        launch(weight_gradient, panel, layer, 0, self.serial)
+        gw_ih, gw_hh, gb_ih, *rest = made
+        gb_hh = rest.pop(0) if own else None
+        return rest[0] if of_x else None, gw_ih, gw_hh, gb_ih, gb_hh
 
 
 def rnn(
@@ -150,12 +129,10 @@ def rnn(
     """See `minidl_kernels.reference.recurrent.rnn`, the definition."""
     if not _taken(x, h0):
         return generic.rnn(x, h0, w_ih, w_hh, b, lengths, reverse, nonlinearity)
-    call = _Call(x, h0, lengths, reverse, 1)
-    out, h = call.given(1), np.array(h0, order="C")
-    call.forward(
-        rnn_forward, w_ih, w_hh, b_ih=call.bias(b), relu=int(nonlinearity == "relu"),
-        h=address(h), out=address(out),
-    )  # fmt: skip
+    call = _Call(1, x, h0, w_ih, w_hh, lengths, reverse, b_ih=b)
+    call.fields["relu"] = int(nonlinearity == "relu")
+    out, h = call.make(out=(call.steps, call.count, call.size), h=h0.shape)
+    call.forward(rnn_forward)
     return out, h
 
 
@@ -177,13 +154,11 @@ def rnn_gradient(
         return generic.rnn_gradient(
             g_out, g_h, x, h0, w_ih, w_hh, out, lengths, reverse, nonlinearity, of_x
         )
-    call, gh = _Call(x, h0, lengths, reverse, 1), _state(g_h, h0)
-    gx = call.backward(
-        rnn_backward, g_out, h0, w_ih, w_hh, of_x, 1, relu=int(nonlinearity == "relu"),
-        out=call.of(out), gh=address(gh),
-    )  # fmt: skip
-    gw_ih, gb = call.of_input([0])
-    return gx, gh, gw_ih, call.of_state([0])[0], gb
+    gh = _state(g_h, h0)
+    call = _Call(1, x, h0, w_ih, w_hh, lengths, reverse, out=out, g_out=g_out, gh=gh)
+    call.fields["relu"] = int(nonlinearity == "relu")
+    gx, gw_ih, gw_hh, gb, _ = call.backward(rnn_backward, of_x, 1)
+    return gx, gh, gw_ih, gw_hh, gb
 
 
 def lstm(
@@ -192,14 +167,14 @@ def lstm(
     """See `minidl_kernels.reference.recurrent.lstm`, the definition."""
     if not _taken(x, h0):
         return generic.lstm(x, h0, c0, w_ih, w_hh, b, lengths, reverse)
-    call = _Call(x, h0, lengths, reverse, 4)
-    gates, out, cells = call.given(4), call.given(1), call.given(1)
-    h, c = np.array(h0, order="C"), np.array(c0, order="C")
-    call.forward(
-        lstm_forward, w_ih, w_hh, b_ih=call.bias(b), h=address(h), c=address(c),
-        gates=address(gates), out=address(out), cells=address(cells),
+    call = _Call(4, x, h0, w_ih, w_hh, lengths, reverse, b_ih=b, c0=c0)
+    states = call.steps, call.count, call.size
+    values, out, cells, h, c = call.make(
+        values=(call.steps, call.count, 4 * call.size), out=states, cells=states,
+        h=h0.shape, c=h0.shape,
     )  # fmt: skip
-    return out, h, c, gates, cells
+    call.forward(lstm_forward)
+    return out, h, c, values, cells
 
 
 def lstm_gradient(
@@ -223,13 +198,13 @@ def lstm_gradient(
         return generic.lstm_gradient(
             g_out, g_h, g_c, x, h0, c0, w_ih, w_hh, out, gates, cells, lengths, reverse, of_x
         )
-    call, gh, gc = _Call(x, h0, lengths, reverse, 4), _state(g_h, h0), _state(g_c, c0)
-    gx = call.backward(
-        lstm_backward, g_out, h0, w_ih, w_hh, of_x, 4, c0=call.of(c0), gates=call.of(gates),
-        out=call.of(out), cells=call.of(cells), gh=address(gh), gc=address(gc),
+    gh, gc = _state(g_h, h0), _state(g_c, c0)
+    call = _Call(
+        4, x, h0, w_ih, w_hh, lengths, reverse, c0=c0, values=gates, out=out, cells=cells,
+        g_out=g_out, gh=gh, gc=gc,
     )  # fmt: skip
-    gw_ih, gb = call.of_input([0, 1, 2, 3])
-    return gx, gh, gc, gw_ih, call.of_state([0, 1, 2, 3])[0], gb
+    gx, gw_ih, gw_hh, gb, _ = call.backward(lstm_backward, of_x, 4)
+    return gx, gh, gc, gw_ih, gw_hh, gb
 
 
 def gru(
@@ -238,13 +213,13 @@ def gru(
     """See `minidl_kernels.reference.recurrent.gru`, the definition."""
     if not _taken(x, h0):
         return generic.gru(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, reverse)
-    call = _Call(x, h0, lengths, reverse, 3)
-    gates, out, h = call.given(4), call.given(1), np.array(h0, order="C")
-    call.forward(
-        gru_forward, w_ih, w_hh, b_ih=call.bias(b_ih), b_hh=call.bias(b_hh), h=address(h),
-        gates=address(gates), out=address(out), room=call.room(h.size, 3),
+    call = _Call(3, x, h0, w_ih, w_hh, lengths, reverse, b_ih=b_ih, b_hh=b_hh)
+    values, out, h = call.make(
+        values=(call.steps, call.count, 4 * call.size), out=(call.steps, call.count, call.size),
+        h=h0.shape,
     )  # fmt: skip
-    return out, h, gates
+    call.forward(gru_forward, room=-(-call.count // call.parts) * GRU_SUMS)
+    return out, h, values
 
 
 def gru_gradient(
@@ -265,12 +240,9 @@ def gru_gradient(
         return generic.gru_gradient(
             g_out, g_h, x, h0, w_ih, w_hh, out, gates, lengths, reverse, of_x
         )
-    call, gh = _Call(x, h0, lengths, reverse, 3), _state(g_h, h0)
-    gx = call.backward(
-        gru_backward, g_out, h0, w_ih, w_hh, of_x, 4, gates=call.of(gates), out=call.of(out),
-        gh=address(gh),
-    )  # fmt: skip
-    (gw_ih, gb_ih), (gw_hh, gb_hh) = call.of_input([0, 1, 3]), call.of_state([0, 1, 2], True)
+    gh = _state(g_h, h0)
+    call = _Call(3, x, h0, w_ih, w_hh, lengths, reverse, values=gates, out=out, g_out=g_out, gh=gh)
+    gx, gw_ih, gw_hh, gb_ih, gb_hh = call.backward(gru_backward, of_x, 4)
     return gx, gh, gw_ih, gw_hh, gb_ih, gb_hh
 
 

@@ -1,12 +1,16 @@
-"""What the compiled recurrent layers share: products for all steps at once, and their operands.
+"""What the compiled recurrent layers share: products, their operands, and where a state stands.
 
 A task takes some of the sequences through all steps, so threads need not wait for each other at
 each step. In a kernel "row" t * B + b is sequence b at step t.
 
-The gradients of the gates lie in panels, (blocks * padded / 16, T * B, 16): in this shape they are
-the left side of a product (for the gradients of x and h) and the transposed left side of another
-(for those of the weights), and both read memory in order. `padded` is the hidden size rounded up to
-16, so that each block of a weight's rows begins with a panel; lanes beyond the size hold zeros.
+Units go by 16, the width of a tile. The rows of a weight that belong to 16 units of a gate, packed,
+are a panel; a gate's last panel is filled up with zeros. So the sums of all gates of 16 units can
+be made in a row, and the gates follow while the sums are in the first cache.
+
+The gradients of the gates lie in panels, (gates * units / 16, rows, 16): in this shape they are the
+left side of a product (for the gradients of x and h) and the transposed left side of another (for
+those of the weights), and both read memory in order. A panel has an odd number of rows, so that
+the same row of several panels is not at the same place of the first cache.
 """
 
 from typing import Any, NamedTuple
@@ -20,19 +24,28 @@ from minidl_kernels.cpu.simd import LANES, load, load_first, splat, store, store
 
 __all__ = [
     "Layer",
+    "at_rest",
+    "before",
+    "finish",
+    "gate_sums",
     "give",
     "hold",
+    "input_gradient",
     "input_products",
+    "is_first",
+    "keep_operands",
     "layer",
-    "operands",
     "pack_backward",
     "pack_forward",
     "padded_to_tile",
     "part_of",
-    "product_of_panels",
+    "place_in_panels",
     "rest",
-    "state_products",
+    "rest_backward",
+    "state_gradient",
+    "step_of",
     "take",
+    "take_or_zero",
     "weight_gradient",
 ]
 
@@ -40,56 +53,50 @@ DEPTH = 512  # rows that a product for a weight's gradient takes at a time: two 
 
 
 class Layer(NamedTuple):
-    """A layer as the kernels see it: sizes, switches, and addresses of arrays."""
+    """A layer as the kernels see it: sizes, switches, and addresses of arrays, 0 for none."""
 
-    steps: int
-    batch: int  # sequences
-    inputs: int
-    size: int  # of the state
-    parts: int  # in how many parts the sequences are taken
+    steps: int = 0
+    batch: int = 0  # sequences
+    inputs: int = 0
+    size: int = 0  # of the state
+    parts: int = 0  # in how many parts the sequences are taken
+    gates: int = 0  # how many blocks of `size` rows the weights have
+    x: int = 0
     step: int = 0  # from one step of x to the next, and from one sequence, in numbers
     sequence: int = 0
-    reverse: int = 0
-    relu: int = 0
-    x: int = 0
     ends: int = 0  # (B,), how many steps each sequence has
-    b_ih: int = 0
-    b_hh: int = 0
+    reverse: int = 0
+    w_ih: int = 0
+    w_hh: int = 0
     panels_ih: int = 0  # the packed weights
     panels_hh: int = 0
     h0: int = 0  # the states before the first step
-    c0: int = 0
-    h: int = 0  # (B, H), the states as they change
-    c: int = 0
-    gates: int = 0
     out: int = 0
+    relu: int = 0
+    b_ih: int = 0
+    b_hh: int = 0
+    c0: int = 0
+    values: int = 0  # of the gates
     cells: int = 0
-    room: int = 0  # (B, 3H), for a GRU's W_hh h
-    given: int = 0  # whether there is a g_out
+    h: int = 0  # (B, H), the states after the last step
+    c: int = 0
+    # For the way back.
     g_out: int = 0
     gh: int = 0  # (B, H), the gradients of the states as they change
     gc: int = 0
-    wanted: int = 0  # whether gx is asked for
     gx: int = 0
-    ga: int = 0  # panels: the gates' gradients, x, and the states before each step
+    rows: int = 0  # of the panels: of the gates' gradients, of x, and of the states before
+    ga: int = 0
     x_panels: int = 0
     h_panels: int = 0
-    # For packing a weight, and for its gradient.
-    w: int = 0
-    columns: int = 0
-    blocks: int = 0  # how many blocks of `size` rows
-    panels: int = 0
-    order: int = 0  # which block of ga belongs to each block of the weight
-    gw: int = 0
-    gb: int = 0  # 0 if not wanted
-
-    def packed(self) -> Any:
-        """The record that kernels take."""
-        return np.array([self], _RECORD)
+    last: int = 0  # which block of ga belongs to the last gate in w_ih; others are in order
+    gw_ih: int = 0
+    gw_hh: int = 0
+    gb_ih: int = 0
+    gb_hh: int = 0
 
 
-_RECORD = np.dtype([(name, np.intp) for name in Layer._fields])
-layer = record(_RECORD)
+layer = record(np.dtype([(name, np.intp) for name in Layer._fields]))
 
 
 @helper
@@ -111,6 +118,12 @@ def take(x: Any, i: int, n: int) -> Any:
 
 
 @helper
+def take_or_zero(place: int, i: int, n: int) -> Any:
+    """`take` from the array at an address, zeros if there is none."""
+    return take(floats(place), i, n) if place else splat(np.float32(0))
+
+
+@helper
 def give(x: Any, i: int, v: Any, n: int) -> None:
     """x[i : i + n] = the first n lanes of v."""
     if n >= LANES:
@@ -119,120 +132,168 @@ def give(x: Any, i: int, v: Any, n: int) -> None:
         store_first(x, i, v, n)
 
 
-@helper
-def hold(x: Any, i: int, n: int) -> None:
-    """x[i : i + n] = 0: what is given out for a sequence that has ended."""
-    for k in range(n):
-        x[i + k] = 0
-
-
 # ---- weights, packed ----------------------------------------------------------------------------
 
 
 def pack_forward(task: int, room: int, args: int) -> None:
-    """Panel `task` of the transpose of w (rows, columns): the right side of x @ w.T."""
+    """16 rows of a gate in w_ih, then in w_hh, transposed: a panel of the right side of x @ w.T."""
     p = layer(args)
-    place = task * TILE_COLUMNS * p.columns
-    width = min(TILE_COLUMNS, p.blocks * p.size - task * TILE_COLUMNS)
-    pack_transposed(floats(p.w), place, p.columns, p.columns, width, floats(p.panels), place)
+    each = padded_to_tile(p.size) // TILE_COLUMNS
+    w, panels, columns = floats(p.w_ih), floats(p.panels_ih), p.inputs
+    if task >= p.gates * each:
+        w, panels, columns, task = (
+            floats(p.w_hh),
+            floats(p.panels_hh),
+            p.size,
+            task - p.gates * each,
+        )
+    unit = task % each * TILE_COLUMNS
+    width, source = min(TILE_COLUMNS, p.size - unit), task // each * p.size + unit
+    place = task * TILE_COLUMNS * columns
+    pack_transposed(w, source * columns, columns, columns, width, panels, place)
 
 
 def pack_backward(task: int, room: int, args: int) -> None:
-    """Panel `task` of w (blocks * size, columns): the right side of g @ w.
+    """16 columns of w_hh, then of w_ih: a panel of the right side of g @ w.
 
-    Each block is `padded` rows deep, the last of them zeros.
+    Each gate is `padded` rows deep, the last of them zeros.
     """
     p = layer(args)
-    w, panels = floats(p.w), floats(p.panels)
-    padded, first = padded_to_tile(p.size), task * TILE_COLUMNS
-    for block in range(p.blocks):
+    padded = padded_to_tile(p.size)
+    w, panels, columns = floats(p.w_hh), floats(p.panels_hh), p.size
+    if task >= padded // TILE_COLUMNS:
+        w, panels, columns = floats(p.w_ih), floats(p.panels_ih), p.inputs
+        task -= padded // TILE_COLUMNS
+    first = task * TILE_COLUMNS
+    for gate in range(p.gates):
         for k in range(padded):
-            place = ((task * p.blocks + block) * padded + k) * TILE_COLUMNS
+            place = ((task * p.gates + gate) * padded + k) * TILE_COLUMNS
             for half in range(0, TILE_COLUMNS, LANES):
-                n = p.columns - first - half if k < p.size else 0
-                source = (block * p.size + k) * p.columns + first + half
+                n = columns - first - half if k < p.size else 0
+                source = (gate * p.size + k) * columns + first + half
                 v = take(w, source, n) if n > 0 else splat(np.float32(0))
                 store(panels, place + half, v)
 
 
-# ---- products -----------------------------------------------------------------------------------
+# ---- forward ------------------------------------------------------------------------------------
 
 
 @helper
-def input_products(p: Any, width: int, out: Any, row_size: int, low: int, high: int) -> None:
-    """out[t, b, : width] = W_ih x[t, b], every t and low <= b < high; out (T, B, row_size)."""
-    x, panels = floats(p.x), floats(p.panels_ih)
-    for n in range(0, width, TILE_COLUMNS):
-        for t in range(p.steps):
-            gemm_rows(
-                high - low, x, t * p.step + low * p.sequence, p.sequence, 1, 0,
-                panels, n * p.inputs, TILE_COLUMNS, 0, 1, p.inputs,
-                out, (t * p.batch + low) * row_size + n, row_size,
-                min(TILE_COLUMNS, width - n), False,
-            )  # fmt: skip
+def step_of(p: Any, s: int) -> int:
+    """The step that is the s-th to be taken."""
+    return p.steps - 1 - s if p.reverse else s
 
 
 @helper
-def state_products(
-    p: Any, width: int, out: Any, place: int, row_size: int, add: bool, low: int, high: int
-) -> None:
-    """out[b, : width] (+)= W_hh h[b] for low <= b < high; out[low] begins at `place`."""
-    h, panels = floats(p.h), floats(p.panels_hh)
-    for n in range(0, width, TILE_COLUMNS):
-        gemm_rows(
-            high - low, h, low * p.size, p.size, 1, 0,
-            panels, n * p.size, TILE_COLUMNS, 0, 1, p.size,
-            out, place + n, row_size, min(TILE_COLUMNS, width - n), add,
-        )  # fmt: skip
+def before(p: Any, first: bool, row: int, state: Any, b: int, states: Any) -> Any:
+    """Where the state before a row stands, an array and a place in it: at `first` in state[b]."""
+    if first:
+        return state, b * p.size
+    return states, (row + p.batch if p.reverse else row - p.batch) * p.size
 
 
 @helper
-def product_of_panels(
-    p: Any, row: int, many: int, first: int, blocks: int,
-    right: Any, depth: int, skipped: int, out: Any, place: int, width: int, add: bool,
+def at_rest(p: Any, t: int, b: int) -> bool:
+    """Whether sequence b has no step t."""
+    return p.ends != 0 and t >= integers(p.ends)[b]
+
+
+@helper
+def input_products(p: Any, out: Any, row_size: int, low: int, high: int) -> None:
+    """out[t, b, gate * H : ] = W_ih x[t, b] for every t, low <= b < high; out (T, B, row_size)."""
+    x, panels, padded = floats(p.x), floats(p.panels_ih), padded_to_tile(p.size)
+    for gate in range(p.gates):
+        for u in range(0, p.size, TILE_COLUMNS):
+            for t in range(p.steps):
+                gemm_rows(
+                    high - low, x, t * p.step + low * p.sequence, p.sequence, 1, 0,
+                    panels, (gate * padded + u) * p.inputs, TILE_COLUMNS, 0, 1, p.inputs,
+                    out, (t * p.batch + low) * row_size + gate * p.size + u, row_size,
+                    min(TILE_COLUMNS, p.size - u), False,
+                )  # fmt: skip
+
+
+@helper
+def gate_sums(
+    p: Any, u: int, many: int, h: Any, start: int,
+    out: Any, place: int, row_size: int, gate_size: int, add: bool,
 ) -> None:  # fmt: skip
-    """out (many, width) (+)= g @ right, g being rows row … row + many of some blocks of ga.
+    """out[b, gate] (+)= W_hh h[b] for 16 units from u on, of each gate, and `many` sequences.
 
-    first, blocks : which blocks of ga
-    right : panels (width / 16, depth, 16), of which the rows from `skipped` on are taken
+    h[b] begins at h[start + b * H], out[b, gate] at out[place + b * row_size + gate * gate_size].
     """
-    padded, panel = padded_to_tile(p.size), p.steps * p.batch * TILE_COLUMNS
-    start = first * padded // TILE_COLUMNS * panel + row * TILE_COLUMNS
-    for n in range(0, width, TILE_COLUMNS):
+    panels, padded = floats(p.panels_hh), padded_to_tile(p.size)
+    for gate in range(p.gates):
         gemm_rows(
-            many, floats(p.ga), start, TILE_COLUMNS, 1, panel,
-            right, n * depth + skipped * TILE_COLUMNS, TILE_COLUMNS, TILE_COLUMNS * TILE_COLUMNS,
-            blocks * padded // TILE_COLUMNS, TILE_COLUMNS,
-            out, place + n, width, min(TILE_COLUMNS, width - n), add,
+            many, h, start, p.size, 1, 0,
+            panels, (gate * padded + u) * p.size, TILE_COLUMNS, 0, 1, p.size,
+            out, place + gate * gate_size, row_size, min(TILE_COLUMNS, p.size - u), add,
         )  # fmt: skip
+
+
+@helper
+def rest(p: Any, states: Any, row: int, source: Any, start: int) -> None:
+    """Hand on the state of a sequence that has no such step; `finish` will put zeros there."""
+    for k in range(p.size):
+        states[row * p.size + k] = source[start + k]
+
+
+@helper
+def finish(p: Any, states: Any, last: Any, low: int, high: int) -> None:
+    """Keep the states after the last step taken, and put zeros where a sequence was at rest."""
+    size, row = p.size, 0 if p.reverse else (p.steps - 1) * p.batch
+    for i in range(low * size, high * size):
+        last[i] = states[row * size + i]
+    for t in range(p.steps):
+        for b in range(low, high):
+            if at_rest(p, t, b):
+                hold(states, (t * p.batch + b) * size, size)
+
+
+@helper
+def hold(x: Any, i: int, n: int) -> None:
+    """x[i : i + n] = 0."""
+    for k in range(n):
+        x[i + k] = 0
 
 
 # ---- the way back -------------------------------------------------------------------------------
 
 
 @helper
-def operands(p: Any, t: int, b: int, before: Any, start: int) -> None:
-    """Keep what sequence b multiplied its weights by at step t: x, and the state before[start:]."""
+def is_first(p: Any, t: int, b: int) -> bool:
+    """Whether sequence b takes step t before all others."""
+    return t + 1 == p.steps or at_rest(p, t + 1, b) if p.reverse else t == 0
+
+
+@helper
+def keep_operands(p: Any, t: int, b: int, h: Any, start: int) -> None:
+    """Keep what sequence b multiplied its weights by at step t: x, and the state h[start:]."""
     row = t * p.batch + b
     place = t * p.step + b * p.sequence
     _row_of_panels(p, floats(p.x), place, p.inputs, floats(p.x_panels), row)
-    _row_of_panels(p, before, start, p.size, floats(p.h_panels), row)
+    _row_of_panels(p, h, start, p.size, floats(p.h_panels), row)
+
+
+@helper
+def place_in_panels(p: Any, row: int, unit: int) -> int:
+    """Where a row's number for a unit stands in panels."""
+    return (unit // TILE_COLUMNS * p.rows + row) * TILE_COLUMNS + unit % TILE_COLUMNS
 
 
 @helper
 def _row_of_panels(p: Any, source: Any, i: int, size: int, panels: Any, row: int) -> None:
     """Put source[i : i + size] into a row of panels (size / 16, rows, 16), zeros behind it."""
     for n in range(0, size, TILE_COLUMNS):
-        place = n * p.steps * p.batch + row * TILE_COLUMNS
         for half in range(0, TILE_COLUMNS, LANES):
             left = size - n - half
             v = take(source, i + n + half, left) if left > 0 else splat(np.float32(0))
-            store(panels, place + half, v)
+            store(panels, place_in_panels(p, row, n + half), v)
 
 
 @helper
-def rest(p: Any, blocks: int, t: int, b: int) -> None:
-    """Let sequence b, which has ended, add nothing to any gradient. x may be NaN there."""
+def rest_backward(p: Any, blocks: int, t: int, b: int) -> None:
+    """Let sequence b, which has no step t, add nothing to any gradient. x may be NaN there."""
     row = t * p.batch + b
     _zero_in_panels(p, floats(p.ga), blocks * padded_to_tile(p.size), row)
     _zero_in_panels(p, floats(p.x_panels), p.inputs, row)
@@ -242,34 +303,100 @@ def rest(p: Any, blocks: int, t: int, b: int) -> None:
 @helper
 def _zero_in_panels(p: Any, panels: Any, size: int, row: int) -> None:
     for n in range(0, size, TILE_COLUMNS):
-        hold(panels, n * p.steps * p.batch + row * TILE_COLUMNS, TILE_COLUMNS)
+        hold(panels, place_in_panels(p, row, n), TILE_COLUMNS)
+
+
+@helper
+def state_gradient(p: Any, t: int, low: int, high: int) -> None:
+    """gh += ga[t] @ w_hh."""
+    row, size = t * p.batch + low, p.size
+    _product_of_panels(p, row, high - low, 0, p.gates, floats(p.panels_hh), 0,
+                       floats(p.gh), low * size, size, True)  # fmt: skip
+
+
+@helper
+def input_gradient(p: Any, low: int, high: int) -> None:
+    """gx[t] = ga[t] @ w_ih for every t, if it is asked for."""
+    if not p.gx:
+        return
+    right, gx, n = floats(p.panels_ih), floats(p.gx), p.inputs
+    # For a GRU the last gate's is another block: 2 + 1 and not 3.
+    many = p.gates if p.last == p.gates - 1 else p.gates - 1
+    for t in range(p.steps):
+        row = t * p.batch + low
+        _product_of_panels(p, row, high - low, 0, many, right, 0, gx, row * n, n, False)
+        if many < p.gates:
+            _product_of_panels(p, row, high - low, p.last, 1, right, many, gx, row * n, n, True)
+
+
+@helper
+def _product_of_panels(
+    p: Any, row: int, many: int, first: int, blocks: int,
+    right: Any, skipped: int, out: Any, place: int, width: int, add: bool,
+) -> None:  # fmt: skip
+    """out (many, width) (+)= g @ right, g being rows row … row + many of some blocks of ga.
+
+    first, blocks : which blocks of ga
+    right : panels (width / 16, gates * padded, 16), of which `skipped` gates are left out
+    """
+    padded, panel = padded_to_tile(p.size), p.rows * TILE_COLUMNS
+    start = first * padded // TILE_COLUMNS * panel + row * TILE_COLUMNS
+    for n in range(0, width, TILE_COLUMNS):
+        gemm_rows(
+            many, floats(p.ga), start, TILE_COLUMNS, 1, panel,
+            right, (n * p.gates + skipped * TILE_COLUMNS) * padded,
+            TILE_COLUMNS, TILE_COLUMNS * TILE_COLUMNS,
+            blocks * padded // TILE_COLUMNS, TILE_COLUMNS,
+            out, place + n, width, min(TILE_COLUMNS, width - n), add,
+        )  # fmt: skip
 
 
 def weight_gradient(task: int, room: int, args: int) -> None:
-    """16 units: gw[k * size + unit] = the sum over rows of ga[order[k], row, unit] * right[row].
+    """16 units of a gate: their rows of the gradients of w_ih and w_hh, and of the biases.
 
-    `panels` is the right side, (columns / 16, rows, 16); gw (blocks * size, columns); gb, the sums
-    of ga alone. Long sums are cut into pieces that stay in the cache, always in the same way.
+    A row is the sum over all rows of panels of ga[row, unit] * x[row], or * the state before. A
+    bias has the sums of ga alone.
     """
     p = layer(args)
-    each, rows = padded_to_tile(p.size) // TILE_COLUMNS, p.steps * p.batch
-    ga, right, gw = floats(p.ga), floats(p.panels), floats(p.gw)
-    k, unit = task // each, task % each * TILE_COLUMNS
-    panel = (integers(p.order)[k] * each + task % each) * rows
-    place, lanes = k * p.size + unit, min(TILE_COLUMNS, p.size - unit)
+    each = padded_to_tile(p.size) // TILE_COLUMNS
+    gate, unit = task // each, task % each * TILE_COLUMNS
+    block = p.last if gate == p.gates - 1 else gate
+    place, lanes = gate * p.size + unit, min(TILE_COLUMNS, p.size - unit)
+    ga_ih = (block * each + task % each) * p.rows * TILE_COLUMNS
+    ga_hh = task * p.rows * TILE_COLUMNS
+    _sum_of_products(p, ga_ih, lanes, floats(p.x_panels), p.inputs, floats(p.gw_ih), place)
+    _sum_of_products(p, ga_hh, lanes, floats(p.h_panels), p.size, floats(p.gw_hh), place)
+    _sum_of_rows(p, ga_ih, lanes, floats(p.gb_ih), place)
+    if p.gb_hh:
+        _sum_of_rows(p, ga_hh, lanes, floats(p.gb_hh), place)
+
+
+@helper
+def _sum_of_products(
+    p: Any, panel: int, lanes: int, right: Any, columns: int, gw: Any, place: int
+) -> None:
+    """gw[place : place + lanes] = the transpose of a panel of ga @ right (columns / 16, rows, 16).
+
+    Long sums are cut into pieces that stay in the cache, always in the same way.
+    """
+    rows = p.steps * p.batch
     for start in range(0, rows, DEPTH):
-        for n in range(0, p.columns, TILE_COLUMNS):
+        for n in range(0, columns, TILE_COLUMNS):
             gemm_rows(
-                lanes, ga, (panel + start) * TILE_COLUMNS, 1, TILE_COLUMNS, 0,
-                right, n * rows + start * TILE_COLUMNS, TILE_COLUMNS, 0,
-                1, min(DEPTH, rows - start), gw, place * p.columns + n, p.columns,
-                min(TILE_COLUMNS, p.columns - n), start > 0,
+                lanes, floats(p.ga), panel + start * TILE_COLUMNS, 1, TILE_COLUMNS, 0,
+                right, n * p.rows + start * TILE_COLUMNS, TILE_COLUMNS, 0,
+                1, min(DEPTH, rows - start), gw, place * columns + n, columns,
+                min(TILE_COLUMNS, columns - n), start > 0,
             )  # fmt: skip
-    if p.gb:
-        low = high = splat(np.float32(0))
-        for row in range(rows):
-            i = (panel + row) * TILE_COLUMNS
-            low, high = low + load(ga, i), high + load(ga, i + LANES)
-        give(floats(p.gb), place, low, lanes)
-        if lanes > LANES:
-            give(floats(p.gb), place + LANES, high, lanes - LANES)
+
+
+@helper
+def _sum_of_rows(p: Any, panel: int, lanes: int, gb: Any, place: int) -> None:
+    """gb[place : place + lanes] = the sum of the rows of a panel of ga."""
+    ga = floats(p.ga)
+    low = high = splat(np.float32(0))
+    for i in range(panel, panel + p.steps * p.batch * TILE_COLUMNS, TILE_COLUMNS):
+        low, high = low + load(ga, i), high + load(ga, i + LANES)
+    give(gb, place, low, lanes)
+    if lanes > LANES:
+        give(gb, place + LANES, high, lanes - LANES)
