@@ -128,7 +128,8 @@ class _Helper(CPUDispatcher):
     """A compiled function without a form for Python: a call from there would end the process."""
 
     def __call__(self, *args: Any, **options: Any) -> Any:
-        raise TypeError(f"{self.py_func.__name__}: a part of kernels, which compiled code alone may call")
+        name = self.py_func.__name__
+        raise TypeError(f"{name}: a part of kernels, which compiled code alone may call")
 
 
 def helper(function: Callable[..., Any] | None = None, **options: Any) -> Any:
