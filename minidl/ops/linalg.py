@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+import minidl_kernels as kernels
 from minidl.errors import ShapeError
 from minidl.ops import _checks
 from minidl.ops.reduction import sum
@@ -45,6 +46,9 @@ def _matmul_dy(g: Any, x: Any, y_shape: Any) -> Any:
         return reshape(x, (*x.shape, 1)) * reshape(g, (*g.shape[:-1], 1, g.shape[-1]))
     if len(y_shape) == 1:
         return sum(x * reshape(g, (*g.shape, 1)), tuple(range(len(x.shape) - 1)))
+    if len(y_shape) == 2 < len(x.shape):  # one product over all rows, not one for each matrix
+        rows = math.prod(x.shape[:-1])
+        x, g = reshape(x, (rows, x.shape[-1])), reshape(g, (rows, g.shape[-1]))
     return matmul(swap(x), g)
 
 
@@ -54,7 +58,9 @@ def matmul(x: Any, y: Any) -> Any:
 
     x : (..., n, k), y : (..., k, m) -> (..., n, m); a vector (k,) counts as a row on the left and
     as a column on the right, and its axis is gone from the result.
-    Raises ShapeError where the inner sizes differ, DtypeError where the dtypes do.
+
+    float32 on the CPU: our own kernels, the same bits at any number of threads. Raises ShapeError
+    where the inner sizes differ, DtypeError where the dtypes do.
     """
     if not (getattr(x, "ndim", 0) and getattr(y, "ndim", 0)):
         raise ShapeError("matmul: both arguments need an axis at least; use * for scalars")
@@ -63,7 +69,15 @@ def matmul(x: Any, y: Any) -> Any:
     if x.shape[-1] != inner:
         hint = "; did you mean y.T?" if y.ndim == 2 and y.shape[1] == x.shape[-1] else ""
         raise ShapeError(f"matmul: inner sizes differ: x is {x.shape}, y is {y.shape}{hint}")
-    return x @ y
+    if x.dtype.char != "f":  # kernels are for float32
+        return x @ y
+    if x.ndim > 1 and y.ndim > 1:
+        return kernels.matmul(x, y)
+    if x.ndim > 1:
+        return kernels.matmul(x, y[:, None])[..., 0]
+    if y.ndim > 1:
+        return kernels.matmul(x[None], y)[..., 0, :]
+    return kernels.matmul(x[None], y[:, None])[0, 0]
 
 
 # ---- the product under its narrower names -------------------------------------------------------

@@ -209,6 +209,16 @@ def matmul(draw: Draw) -> Any:
     return draw.scaled(m, k), draw(k, n)
 
 
+def matmul_of_few(draw: Draw) -> Any:
+    k, n = draw.size(30, 300), draw.size(19, 590)
+    return draw.scaled(5, k), draw(k, n)
+
+
+def matmul_of_stacks(draw: Draw) -> Any:
+    m, k, n = (draw.size(size, 5 * size) for size in (17, 30, 19))
+    return draw.scaled(3, m, k), draw(3, k, n)
+
+
 def linear(activation: str | None, rows: int = 61) -> Callable[[Draw], Any]:
     def arguments(draw: Draw) -> Any:
         m, k, n = draw.size(9, rows), draw.size(30, 110), draw.size(19, 590)
@@ -365,6 +375,8 @@ CALLS: dict[str, Callable[[Draw], Any]] = {
     **{kind: recurrent(kind) for kind in BLOCKS},
     **{f"{kind}_gradient": recurrent_gradient(kind) for kind in BLOCKS},
     "matmul": matmul,
+    "matmul: few rows": matmul_of_few,
+    "matmul: stacks": matmul_of_stacks,
     **{f"linear: {a}": linear(a) for a in (None, "relu", "sigmoid", "tanh")},
     "linear: few rows": linear_of_few,
     **{f"linear_gradient: {a}": linear_gradient(a) for a in (None, "relu", "sigmoid", "tanh")},

@@ -30,7 +30,6 @@ __all__ = [
     "ROWS",
     "SMALL",
     "block_of",
-    "blocks_in",
     "cut",
     "matrix",
     "multiply",
@@ -66,8 +65,8 @@ def matrix(x: Any) -> tuple[Any, int, int]:
 
 
 @functools.lru_cache(512)
-def cut(m: int, n: int, workers: int, rows: int = ROWS, columns: int = COLUMNS) -> tuple[int, int]:
-    """Rows and columns of blocks, at most so many, of which all workers get equally much.
+def cut(m: int, n: int, workers: int, rows: int = ROWS, columns: int = COLUMNS) -> Any:
+    """Rows and columns of blocks, at most so many, of which all workers get equally much; how many.
 
     Columns are shared first, for then no two workers pack the same of B.
     """
@@ -81,12 +80,8 @@ def cut(m: int, n: int, workers: int, rows: int = ROWS, columns: int = COLUMNS) 
             across = wide
         else:
             down = high
-    return _piece(m, down, 6), _piece(n, across, TILE_COLUMNS)
-
-
-def blocks_in(m: int, n: int, rows: int, columns: int) -> int:
-    """How many blocks a matrix is cut into."""
-    return -(-m // rows) * -(-n // columns)
+    rows, columns = _piece(m, down, 6), _piece(n, across, TILE_COLUMNS)
+    return rows, columns, -(-m // rows) * -(-n // columns)
 
 
 def _piece(size: int, count: int, unit: int) -> int:
@@ -164,12 +159,12 @@ def multiply(
 
 
 @helper
-def block_of(p: Any, index: int, a: int, b: int, room: int) -> None:
-    """Compute the block of this number, row by row of blocks, of a product."""
+def block_of(p: Any, index: int, a: int, b: int, c: int, room: int) -> None:
+    """Compute the block of this number, row by row of blocks, of a product at these addresses."""
     across = -(-p.n // p.columns)
     row, column = index // across * p.rows, index % across * p.columns
     multiply(
         min(p.rows, p.m - row), a + row * p.am * ITEM, p.am, p.ak,
         min(p.columns, p.n - column), b + column * p.bn * ITEM, p.bk, p.bn, p.k,
-        p.c + (row * p.n + column) * ITEM, p.n, room,
+        c + (row * p.n + column) * ITEM, p.n, room,
     )  # fmt: skip

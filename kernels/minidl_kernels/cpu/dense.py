@@ -4,8 +4,8 @@ Forward, y (M, N) = f(x (M, K) @ w.T + bias), is made transposed, y.T = w @ x.T:
 left side of the tile, read where they are, and 16 rows of x, packed, the right side. So the
 weights, the larger of the two in training, are never copied, nor rounded up to a multiple of 16
 rows. The sums of a block are in memory of its own, that stays in the cache, until y is written:
-bias and activation cost no pass over memory. Where x has too few rows to be worth packing, inner
-products are taken along K.
+bias and activation cost no pass over memory. Where x has too few rows to be worth packing, weights
+are read once, in order (`few`).
 
 Backward, the gradient is first multiplied by f' and summed for the bias. Then the blocks of both
 products are shared in one launch:
@@ -28,14 +28,13 @@ from minidl_kernels.cpu.blocks import (
     ROWS,
     SMALL,
     block_of,
-    blocks_in,
     cut,
     matrix,
     multiply,
     product,
 )
 from minidl_kernels.cpu.compiling import helper
-from minidl_kernels.cpu.inner import inner_products
+from minidl_kernels.cpu.few import FEW, few_rows
 from minidl_kernels.cpu.launch import floats, launch, record
 from minidl_kernels.cpu.memory import address, contiguous
 from minidl_kernels.cpu.simd import (
@@ -56,7 +55,6 @@ from minidl_kernels.generic import dense as generic
 __all__ = ["linear", "linear_gradient", "warm_up"]
 
 ACTIVATIONS = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
-FEW = 7  # rows of x that are not worth packing
 OWN = 1 << 16  # numbers of s that every thread computes for itself: cheaper than to wait for others
 SUMS = ROWS * GROUP + LANES * LANES  # of a block of y, and a corner to turn its last piece in
 WORD = np.dtype(np.intp).itemsize
@@ -92,12 +90,11 @@ def linear(x: Any, w: Any, bias: Any, activation: str | None) -> Any:
     bias = None if bias is None else contiguous(bias)
     y = np.empty((m, n), np.float32)
     workers = 1 if m * n * k < SMALL else threads.count
-    few = m <= FEW and wk == 1
-    rows, columns = cut(n, 1 if few else m, workers, ROWS, GROUP)
+    few = m <= FEW
+    rows, columns, blocks = cut(n, 1 if few else m, workers, ROWS, GROUP)
     args = (
         n, m, k, address(w), wn, wk, address(x), 1, xm, address(y), rows, columns,
-        0 if bias is None else address(bias), ACTIVATIONS[activation], workers,
-        blocks_in(n, 1 if few else m, rows, columns),
+        0 if bias is None else address(bias), ACTIVATIONS[activation], workers, blocks,
     )  # fmt: skip
     launch(_few_rows if few else _forward, workers, args, ROOM + SUMS, workers == 1)
     return y
@@ -133,19 +130,19 @@ def linear_gradient(
         else:
             s = np.empty((m, sn), np.float32)
             place = address(s)
-    x_rows, x_columns = cut(m, k, workers)
-    inputs = blocks_in(m, k, x_rows, x_columns) if of_x else 0
+    x_rows, x_columns, inputs = cut(m, k, workers)
+    inputs = inputs if of_x else 0
     if turned:
         high, wide, left, right = k, n, (address(x), 1, xm), (place, sn, 1)
     else:
         high, wide, left, right = n, k, (place, 1, sn), (address(x), xm, 1)
-    w_rows, w_columns = cut(high, wide, workers)
+    w_rows, w_columns, weights = cut(high, wide, workers)
     args = (
         m, k, n, place, sn, 1, address(w), wn, wk, address(gx) if of_x else 0, x_rows, x_columns,
         high, wide, m, *left, *right, address(gw) if of_w else 0, w_rows, w_columns,
         m, n, address(g), gn, address(out), ACTIVATIONS[activation], place, sn,
         address(gbias) if of_bias else 0, turned, workers, inputs,
-        inputs + (blocks_in(high, wide, w_rows, w_columns) if of_w else 0),
+        inputs + (weights if of_w else 0),
     )  # fmt: skip
     if s is not g:
         launch(_scale, workers, args, 0, workers == 1)
@@ -213,12 +210,12 @@ def _finish(p: Any, sums: Any, at: int, rows: int, columns: int, n: int, m: int)
 
 
 def _few_rows(task: int, room: int, args: int) -> None:
-    """A worker's columns of y, for few rows: inner products along K."""
+    """A worker's columns of y, for few rows."""
     p = _forward_record(args)
     y = floats(p.c)
     for block in range(task, p.blocks, p.workers):
         first, end = block * p.rows, min(block * p.rows + p.rows, p.m)
-        inner_products(product(args), first, end)
+        few_rows(product(args), first, end)
         if p.bias or p.activation:
             for m in range(p.n):
                 for n in range(first, end, LANES):
@@ -253,9 +250,9 @@ def _gradient(task: int, room: int, args: int) -> None:
     a, b = (w.a, s) if p.turned else (s, w.b)
     for block in range(task, p.blocks, p.workers):
         if block < p.inputs:
-            block_of(x, block, s, x.b, room)
+            block_of(x, block, s, x.b, x.c, room)
         else:
-            block_of(w, block - p.inputs, a, b, room)
+            block_of(w, block - p.inputs, a, b, w.c, room)
 
 
 @helper

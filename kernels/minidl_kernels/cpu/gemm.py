@@ -32,7 +32,7 @@ from minidl_kernels.cpu.emit import (
     splatted,
     vector_of,
 )
-from minidl_kernels.cpu.simd import LANES, ask_for, load, splat, store, transpose
+from minidl_kernels.cpu.simd import LANES, ask_for, load, load_first, splat, store, transpose
 
 __all__ = ["TILE_COLUMNS", "TILE_ROWS", "gemm_rows", "gemm_tile", "pack", "pack_transposed"]
 
@@ -311,18 +311,15 @@ def pack(b: Any, b0: Any, bk: Any, k: Any, n: Any, panels: Any, p0: Any) -> None
     for first in range(0, n, TILE_COLUMNS):
         width = min(TILE_COLUMNS, n - first)
         start = p0 + first * k
-        if width == TILE_COLUMNS:
-            for i in range(k):
-                place, source = start + i * TILE_COLUMNS, b0 + i * bk + first
+        for i in range(k):
+            place, source = start + i * TILE_COLUMNS, b0 + i * bk + first
+            if width == TILE_COLUMNS:
                 ask_for(b, source + k * bk)  # what comes next, if the caller goes on in order
                 store(panels, place, load(b, source))
                 store(panels, place + LANES, load(b, source + LANES))
-        else:
-            for i in range(k):
-                for j in range(width):
-                    panels[start + i * TILE_COLUMNS + j] = b[b0 + i * bk + first + j]
-                for j in range(width, TILE_COLUMNS):
-                    panels[start + i * TILE_COLUMNS + j] = 0
+            else:
+                store(panels, place, load_first(b, source, width))
+                store(panels, place + LANES, load_first(b, source + LANES, width - LANES))
 
 
 @helper
