@@ -103,6 +103,8 @@ def counts(op: str, least: int = 0, **values: Any) -> tuple[int, ...]:
 
 def sizes(op: str, name: str, value: Any, count: int, least: int = 0) -> tuple[int, ...]:
     """Return an int or a sequence of `count` ints, none below `least`, as a tuple."""
+    if type(value) is int and value >= least:  # the usual case, in short
+        return (value,) * count
     given = tuple(value) if isinstance(value, (tuple, list, range)) else (value,)
     if len(given) == 1:
         given *= count

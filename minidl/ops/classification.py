@@ -330,7 +330,7 @@ def _logistic_loss_definition(x: Any, target: Any) -> Any:
 
 
 @op(
-    x=lambda g, x, target: laid_out_like(kernels.logistic_loss_input(g, x, target), g),
+    x=lambda g, x, target: laid_out_like(kernels.logistic_loss_input(g, x, target), x, g),
     target=lambda g, x: laid_out_like(-g * x, g),
     definition=_logistic_loss_definition,
     elementwise=True,

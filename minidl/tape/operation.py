@@ -142,6 +142,7 @@ class Op:
         self.definition = definition
         self.elementwise, self.broadcasts = elementwise, elementwise or broadcasts
         self.floats, self.facts = floats, facts
+        self.named = bool(self.keywords or self.variadic)
         # Infinities and NaN are part of what a quiet op means.
         self.run = np.errstate(all="ignore")(forward) if quiet else forward
         self.public = self.name in forward.__globals__.get("__all__", ())
@@ -169,6 +170,9 @@ class Op:
 
     def _bind(self, args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, Any]:
         """Put arguments given by name, and defaults, in their places."""
+        missing = self.count - len(args)
+        if not (options or self.variadic) and 0 <= missing <= len(self.defaults):  # in short
+            return args + self.defaults[-missing:] if missing else args, self._options(options)
         if self.variadic and len(args) > self.count and isinstance(args[self.count], (list, tuple)):
             rest = args[self.count + 1 :]  # cat([x, y], 1): the sequence, then options in order
             options = dict(zip(self.keywords, rest, strict=False)) | options
@@ -202,14 +206,8 @@ class Op:
 
     def __call__(self, *args: Any, **options: Any) -> Any:
         """Run the forward function on the arrays of `args` and record it, if anything asks."""
-        missing = self.count - len(args)
-        if options or self.variadic or missing < 0 or missing > len(self.defaults):
+        if options or self.named or len(args) != self.count:
             args, options = self._bind(args, options)
-        else:  # the usual case, in short
-            if missing:
-                args += self.defaults[-missing:]
-            if self.keywords:
-                options = self._options({})
         if self.definition is not None and not fused():
             return self.definition(*args, **options)
         values = list(args)
