@@ -46,6 +46,7 @@ KERNELS: dict[str, str] = {
     "linear": "dense",
     "linear_gradient": "dense",
     "philox": "philox",
+    "dropout": "philox",
     "cross_entropy": "classification",
     "cross_entropy_input": "classification",
     "logistic_loss": "classification",

@@ -9,17 +9,15 @@ import math
 from typing import Any
 
 import minidl_kernels as kernels
-from minidl.device import array_module, laid_out_like
 from minidl.errors import ShapeError
 from minidl.ops import _checks
-from minidl.ops.arithmetic import where
-from minidl.tape import Kept, composite, op
+from minidl.tape import composite, op
 
 __all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d"]
 
 
 @op(
-    x=lambda g, mask, scale: where(mask, g * scale, 0),
+    x=lambda g, key, counter, p, shape, scale: drop(g, key, counter, p, shape, scale),
     formula="x scale where word >= p 2³², else value; word: random, from (key, counter)",
 )
 def drop(
@@ -30,23 +28,17 @@ def drop(
     shape: Any = None,
     scale: float = 1.0,
     value: float = 0.0,
-) -> tuple[Any, Kept]:
+) -> Any:
     """x times scale, each element with likelihood p replaced by `value`; in x's layout.
 
-    key, counter : where in a stream of random words the mask is drawn (`minidl.random`)
-    shape : that of the mask, if it is to be repeated along some axes of x
+    key, counter : where in a stream of random words the choice is drawn (`minidl.random`)
+    shape : that of the choice, if it is to be repeated along some axes of x
 
-    Element i of the mask, counted row by row, takes word i, however x lies in memory.
+    Element i of the choice, counted row by row, takes word i, however x lies in memory. Nothing is
+    kept for the gradient, which draws the same words again.
     """
-    xp = array_module(x)
     shape = x.shape if shape is None else tuple(shape)
-    if p == 1:  # no word reaches 2³²
-        mask = xp.zeros(shape, bool)
-    else:
-        words = kernels.philox(x, key, counter, math.prod(shape))
-        mask = (words >= min(round(p * 2**32), 2**32 - 1)).reshape(shape)
-    mask = laid_out_like(mask, x)
-    return laid_out_like(xp.where(mask, x * scale, value), x), Kept(mask=mask)
+    return kernels.dropout(x, key, counter, p, shape, scale, value)
 
 
 def _drawn(

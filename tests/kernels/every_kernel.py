@@ -241,6 +241,16 @@ def linear_gradient(activation: str | None, rows: int = 61) -> Callable[[Draw], 
     return arguments
 
 
+def dropout(kind: str) -> Callable[[Draw], Any]:
+    def arguments(draw: Draw) -> Any:
+        x = draw.scaled(draw.size(3, 40), 19, 7, 9)
+        if kind == "image":
+            x = np.moveaxis(x, -1, 1)
+        return x, 2**40 + 5, 2**64 - 7, 0.3, x.shape, 1.5, 0.0
+
+    return arguments
+
+
 def standardize(kind: str) -> Callable[[Draw], Any]:
     def arguments(draw: Draw) -> Any:
         n = draw.size(20, 1000)
@@ -382,6 +392,7 @@ CALLS: dict[str, Callable[[Draw], Any]] = {
     **{f"linear_gradient: {a}": linear_gradient(a) for a in (None, "relu", "sigmoid", "tanh")},
     "linear_gradient: many rows": linear_gradient("relu", 700),
     "philox": philox,
+    **{f"dropout: {kind}": dropout(kind) for kind in ("in order", "image")},
     "cross_entropy": cross_entropy,
     "cross_entropy_input": cross_entropy_input,
     "logistic_loss": logistic_loss,

@@ -39,7 +39,17 @@ from minidl_kernels.cpu.compiling import c_function, compiled
 from minidl_kernels.cpu.emit import intrinsic
 from minidl_kernels.cpu.memory import address, empty
 
-__all__ = ["doubles", "floats", "integers", "launch", "octets", "places", "record", "words"]
+__all__ = [
+    "doubles",
+    "floats",
+    "integers",
+    "launch",
+    "longs",
+    "octets",
+    "places",
+    "record",
+    "words",
+]
 
 _compiled: dict[Any, Any] = {}
 
@@ -182,6 +192,7 @@ floats = _memory(types.float32)
 doubles = _memory(types.float64)
 places = _memory(types.int32)
 words = _memory(types.uint32)
+longs = _memory(types.uint64)
 integers = _memory(types.intp)
 octets = _memory(types.uint8)
 

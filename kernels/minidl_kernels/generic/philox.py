@@ -1,12 +1,13 @@
-"""Philox4x32-10 for many blocks at once: a round is five passes over small arrays."""
+"""Philox4x32-10 for many blocks at once: a round is five passes over small arrays. And dropout."""
 
+import math
 from typing import Any
 
 import numpy as np
 
-from minidl_kernels.generic.arrays import array_module
+from minidl_kernels.generic.arrays import array_module, empty_like
 
-__all__ = ["philox"]
+__all__ = ["dropout", "philox"]
 
 CHUNK = 1 << 13  # blocks mixed together: the arrays stay in the processor's cache
 WORD = 0xFFFFFFFF
@@ -48,3 +49,21 @@ def _counters(xp: Any, first: int, count: int) -> tuple[Any, Any]:
     highs += lows < np.uint64(low)  # the carry
     both = xp.stack([lows, highs])
     return both & WORD, both >> 32
+
+
+def dropout(
+    x: Any, key: int, counter: int, p: float, shape: tuple[int, ...], scale: float, value: float
+) -> Any:
+    """See `minidl_kernels.reference.philox.dropout`, the definition."""
+    return dropped(x, philox(x, key, counter, math.prod(shape)), p, shape, scale, value)
+
+
+def dropped(
+    x: Any, words: Any, p: float, shape: tuple[int, ...], scale: float, value: float
+) -> Any:
+    """Dropout by given words."""
+    xp, out = array_module(x), empty_like(x)
+    # No word reaches 2³², so with p = 1 none stays.
+    kept = words >= min(round(p * 2**32), WORD) if p < 1 else xp.zeros(words.shape, bool)
+    out[...] = xp.where(kept.reshape(shape), x * scale, value)
+    return out

@@ -1,13 +1,14 @@
-"""Philox4x32-10: random words as a function of a key and a counter, block by block.
+"""Philox4x32-10: random words as a function of a key and a counter, block by block; dropout by it.
 
 Salmon, Moraes, Dror and Shaw 2011, "Parallel random numbers: as easy as 1, 2, 3", SC11.
 """
 
+import math
 from typing import Any
 
 import numpy as np
 
-__all__ = ["philox"]
+__all__ = ["dropout", "philox"]
 
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 KEY_STEPS = 0x9E3779B9, 0xBB67AE85  # from the golden ratio and from the root of 3
@@ -39,3 +40,23 @@ def _block(key: int, counter: int) -> tuple[int, int, int, int]:
         a, b, c, d = high1 ^ b ^ k0, low1, high0 ^ d ^ k1, low0
         k0, k1 = (k0 + KEY_STEPS[0]) % WORD, (k1 + KEY_STEPS[1]) % WORD
     return a, b, c, d
+
+
+def dropout(
+    x: Any, key: int, counter: int, p: float, shape: tuple[int, ...], scale: float, value: float
+) -> Any:
+    """x times scale, each element with likelihood p replaced by `value`.
+
+    x : floats; shape : x's, or with axes of length one along which the choice is the same
+
+    Element i of `shape`, counted row by row, stays if word i of `philox(key, counter)` is not less
+    than p 2³², rounded; for p = 1 none does. The gradient is dropout of the gradient, with the same
+    key and counter and value 0.
+    """
+    words = philox(x, key, counter, math.prod(shape)).reshape(shape)
+    least = WORD if p == 1 else min(round(p * WORD), WORD - 1)
+    out = np.empty(x.shape, x.dtype)
+    for i in np.ndindex(x.shape):
+        place = tuple(k if n > 1 else 0 for k, n in zip(i, shape, strict=True))
+        out[i] = x[i] * x.dtype.type(scale) if words[place] >= least else value
+    return out
