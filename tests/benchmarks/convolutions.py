@@ -3,9 +3,11 @@
     PYTHONPATH=.:kernels python tests/benchmarks/convolutions.py --threads 2 --json out.json
 
 Each engine runs in a process of its own, both in float32: PyTorch with NCHW and with channels-last
-memory, and each of these with freed memory given back and kept; its best time counts. The engines
-take turns on each shape; the median of the rounds counts. `--cpu` measures the processor's time
-instead of the clock's, which on one thread says more on a busy machine.
+memory, and each of these with freed memory given back and kept; its best time counts. Beside them
+stands im2col, windows copied into a matrix and one product of BLAS, with minidl's memory: no shape
+should take longer than that. The engines take turns on each shape; the median of the rounds counts.
+`--cpu` measures the processor's time instead of the clock's, which on one thread says more on a
+busy machine.
 
 Needs PyTorch (the `oracle` extra).
 """
@@ -20,45 +22,85 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-# name: batch, channels in, height and width, channels out, kernel, stride, padding, groups
+
+class Case(NamedTuple):
+    """A convolution with as many spatial axes as `size` has; the other options hold for each."""
+
+    batch: int
+    channels: int
+    size: tuple[int, ...]
+    outputs: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+    groups: int = 1
+    dilation: int = 1
+
+    def options(self) -> Any:
+        """Stride, padding, dilation and groups as minidl's kernels take them."""
+        axes = len(self.size)
+        pads = ((self.padding, self.padding),) * axes
+        return (self.stride,) * axes, pads, (self.dilation,) * axes, self.groups
+
+    def weight(self) -> tuple[int, ...]:
+        """The shape of the weights."""
+        return self.outputs, self.channels // self.groups, *(self.kernel,) * len(self.size)
+
+
+def square(*args: int) -> Case:
+    """A case of images as high as wide."""
+    batch, channels, size, *rest = args
+    return Case(batch, channels, (size, size), *rest)
+
+
 CASES = {
-    "64 56x56 64": (8, 64, 56, 64, 3, 1, 1, 1),
-    "128 28x28 128": (8, 128, 28, 128, 3, 1, 1, 1),
-    "256 14x14 256": (8, 256, 14, 256, 3, 1, 1, 1),
-    "512 7x7 512": (8, 512, 7, 512, 3, 1, 1, 1),
-    "3 224x224 64": (4, 3, 224, 64, 3, 1, 1, 1),
-    "depthwise 128 28x28": (8, 128, 28, 128, 3, 1, 1, 128),
-    "1x1 128 28x28 256": (8, 128, 28, 256, 1, 1, 0, 1),
-    "seed 1 28x28 32": (32, 1, 28, 32, 3, 1, 0, 1),
-    "seed 32 13x13 64": (32, 32, 13, 64, 3, 1, 0, 1),
-    "7x7/2 3 224x224 64": (4, 3, 224, 64, 7, 2, 3, 1),
-    "3x3/2 64 56x56 128": (8, 64, 56, 128, 3, 2, 1, 1),
-    "1x1/2 256 14x14 512": (8, 256, 14, 512, 1, 2, 0, 1),
-    "groups 128 28x28 128": (8, 128, 28, 128, 3, 1, 1, 8),
+    "64 56x56 64": square(8, 64, 56, 64, 3, 1, 1),
+    "128 28x28 128": square(8, 128, 28, 128, 3, 1, 1),
+    "256 14x14 256": square(8, 256, 14, 256, 3, 1, 1),
+    "512 7x7 512": square(8, 512, 7, 512, 3, 1, 1),
+    "3 224x224 64": square(4, 3, 224, 64, 3, 1, 1),
+    "depthwise 128 28x28": square(8, 128, 28, 128, 3, 1, 1, 128),
+    "1x1 128 28x28 256": square(8, 128, 28, 256, 1),
+    "seed 1 28x28 32": square(32, 1, 28, 32, 3),
+    "seed 32 13x13 64": square(32, 32, 13, 64, 3),
+    "7x7/2 3 224x224 64": square(4, 3, 224, 64, 7, 2, 3),
+    "3x3/2 64 56x56 128": square(8, 64, 56, 128, 3, 2, 1),
+    "1x1/2 256 14x14 512": square(8, 256, 14, 512, 1, 2),
+    "groups 128 28x28 128": square(8, 128, 28, 128, 3, 1, 1, 8),
+    "depthwise/2 144 56x56": square(8, 144, 56, 144, 3, 2, 1, 144),
+    "depthwise 7x7 96 28x28": square(8, 96, 28, 96, 7, 1, 3, 96),
+    "dilated 64 28x28 64": square(8, 64, 28, 64, 3, 1, 2, 1, 2),
+    "odd 37 27x27 51": square(8, 37, 27, 51, 3, 1, 1),
+    "5x5 48 27x27 128": square(8, 48, 27, 128, 5, 1, 2),
+    "1-d 64 1000 64": Case(8, 64, (1000,), 64, 5, 1, 2),
+    "1-d 1 16000 32": Case(8, 1, (16000,), 32, 9, 4, 4),
+    "3-d 16 12x28x28 32": Case(2, 16, (12, 28, 28), 32, 3, 1, 1),
+    "small 16 8x8 16": square(1, 16, 8, 16, 3, 1, 1),
 }
 SQUARE = list(CASES)[:4]  # the issue's 3x3 shapes
 KINDS = ("forward", "input", "weight")
-ENGINES = ("minidl", "torch", "torch keep", "torch last", "torch last keep")
+OURS = ("minidl", "im2col")
+TORCH = ("torch", "torch keep", "torch last", "torch last keep")
 
 
-def minidl(case: str) -> dict[str, Callable[[], Any]]:
+def minidl(name: str, im2col: bool) -> dict[str, Callable[[], Any]]:
     """The three kernels, on channels-last memory as the engine leaves it."""
     import minidl_kernels as kernels
 
-    n, c, size, o, k, step, pad, groups = CASES[case]
-    rng = np.random.default_rng(0)
+    case, rng = CASES[name], np.random.default_rng(0)
+    kernels.algorithm("im2col" if im2col else None)
 
     def images(*shape: int) -> Any:
         return np.moveaxis(rng.normal(size=shape).astype("f4"), -1, 1)
 
-    x, w = images(n, size, size, c), rng.normal(size=(o, c // groups, k, k)).astype("f4")
-    options = ((step, step), ((pad, pad), (pad, pad)), (1, 1), groups)
+    x, options = images(case.batch, *case.size, case.channels), case.options()
+    w = rng.normal(size=case.weight()).astype("f4")
     y = kernels.conv(x, w, *options)
-    g = images(n, *y.shape[2:], o)
+    g = images(case.batch, *y.shape[2:], case.outputs)
     return {
         "forward": lambda: kernels.conv(x, w, *options),
         "input": lambda: kernels.conv_input(g, w, x.shape, *options),
@@ -66,22 +108,27 @@ def minidl(case: str) -> dict[str, Callable[[], Any]]:
     }
 
 
-def torch(case: str, last: bool) -> dict[str, Callable[[], Any]]:
+def torch(name: str, last: bool) -> dict[str, Callable[[], Any]]:
     """The same in PyTorch."""
     import torch
 
-    n, c, size, o, k, step, pad, groups = CASES[case]
-    x, w = torch.randn(n, c, size, size), torch.randn(o, c // groups, k, k)
-    if last:
-        x, w = (a.to(memory_format=torch.channels_last) for a in (x, w))
-    g = torch.randn_like(torch.nn.functional.conv2d(x, w, None, step, pad, 1, groups))
-    options = ([step] * 2, [pad] * 2, [1, 1], False, [0, 0], groups)
+    case = CASES[name]
+    axes = len(case.size)
+    x, w = torch.randn(case.batch, case.channels, *case.size), torch.randn(case.weight())
+    if last and axes > 1:
+        form = torch.channels_last if axes == 2 else torch.channels_last_3d
+        x, w = (a.to(memory_format=form) for a in (x, w))
+    conv = getattr(torch.nn.functional, f"conv{axes}d")
+    how = case.stride, case.padding, case.dilation, case.groups
+    g = torch.randn_like(conv(x, w, None, *how))
+    lists = ([v] * axes for v in how[:3])
+    options = (*lists, False, [0] * axes, case.groups)
 
     def gradient(*wanted: bool) -> Any:
         return torch.ops.aten.convolution_backward(g, x, w, None, *options, [*wanted, False])
 
     return {
-        "forward": lambda: torch.nn.functional.conv2d(x, w, None, step, pad, 1, groups),
+        "forward": lambda: conv(x, w, None, *how),
         "input": lambda: gradient(True, False),
         "weight": lambda: gradient(False, True),
     }
@@ -89,7 +136,7 @@ def torch(case: str, last: bool) -> dict[str, Callable[[], Any]]:
 
 def work(engine: str, threads: int, cpu: bool) -> None:
     """Answer each line "case<TAB>kind" with the least time of a few calls, in milliseconds."""
-    if engine == "minidl":
+    if engine in OURS:
         import minidl as engine_module
 
         engine_module.set_num_threads(threads)
@@ -107,7 +154,10 @@ def work(engine: str, threads: int, cpu: bool) -> None:
     for line in sys.stdin:
         case, kind = line.rstrip("\n").split("\t")
         if case not in made:
-            made = {case: minidl(case) if engine == "minidl" else torch(case, "last" in engine)}
+            ours = engine in OURS
+            made = {
+                case: minidl(case, engine == "im2col") if ours else torch(case, "last" in engine)
+            }
         run = made[case][kind]
         run()
         times = []
@@ -140,7 +190,7 @@ def main() -> None:
             text=True,
             env={**os.environ, "OPENBLAS_NUM_THREADS": str(args.threads)},
         )
-        for engine in ENGINES
+        for engine in (*OURS, *TORCH)
     }
 
     def ask(engine: str, case: str, kind: str) -> float:
@@ -153,38 +203,41 @@ def main() -> None:
 
     results: dict[str, Any] = {}
     unit = "process ms" if args.cpu else "ms"
-    print(f"| shape | pass | minidl {unit} | GFLOP/s | PyTorch best | form | ratio | spread |")
-    print("|---|---|---|---|---|---|---|---|")
-    for case, (n, c, size, o, k, step, pad, groups) in CASES.items():
-        if args.only not in case:
+    print(
+        f"| shape | pass | minidl {unit} | GFLOP/s | PyTorch best | form | ratio | spread | im2col |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|")
+    for name, case in CASES.items():
+        if args.only not in name:
             continue
-        pixels = n * ((size + 2 * pad - k) // step + 1) ** 2
-        flops = 2 * pixels * o * c // groups * k * k
+        reach = case.dilation * (case.kernel - 1)
+        out = [(s + 2 * case.padding - reach - 1) // case.stride + 1 for s in case.size]
+        flops = 2 * case.batch * math.prod(out) * math.prod(case.weight())
         for kind in KINDS:
             rounds = [
-                {engine: ask(engine, case, kind) for engine in ENGINES} for _ in range(args.rounds)
+                {engine: ask(engine, name, kind) for engine in workers} for _ in range(args.rounds)
             ]
-            median = {e: statistics.median(r[e] for r in rounds) for e in ENGINES}
-            best = min(ENGINES[1:], key=median.__getitem__)
-            ratio = median["minidl"] / median[best]
-            ratios = [r["minidl"] / min(r[e] for e in ENGINES[1:]) for r in rounds]
-            spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
+            median = {e: statistics.median(r[e] for r in rounds) for e in workers}
+            best = min(TORCH, key=median.__getitem__)
             ours, speed = median["minidl"], flops / median["minidl"] / 1e6
+            ratio = ours / median[best]
+            ratios = [r["minidl"] / min(r[e] for e in TORCH) for r in rounds]
+            spread = f"{min(ratios):.2f} to {max(ratios):.2f}"
             form = best.removeprefix("torch").strip() or "NCHW"
             print(
-                f"| {case} | {kind} | {ours:.2f} | {speed:.0f} | {median[best]:.2f} | {form} "
-                f"| {ratio:.2f} | {spread} |",
+                f"| {name} | {kind} | {ours:.2f} | {speed:.0f} | {median[best]:.2f} | {form} "
+                f"| {ratio:.2f} | {spread} | {median['im2col']:.2f} |",
                 flush=True,
             )
-            results[f"{case}, {kind}"] = {"ms": median, "ratio": ratio}
-    square = [
+            results[f"{name}, {kind}"] = {"ms": median, "ratio": ratio}
+    ratios = [
         results[f"{case}, {kind}"]["ratio"]
         for case in SQUARE
         if args.only in case
         for kind in KINDS
     ]
-    if square:
-        mean = math.prod(square) ** (1 / len(square))
+    if ratios:
+        mean = math.prod(ratios) ** (1 / len(ratios))
         print(f"\n3x3 shapes, geometric mean of the ratios: {mean:.2f}")
     for worker in workers.values():
         worker.terminate()

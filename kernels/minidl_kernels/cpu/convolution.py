@@ -148,22 +148,27 @@ def conv_weight(
     taps, panels = math.prod(kernel), groups * -(-p.o // 16)
     units = p.n * p.od * -(-p.oh // p.rows) * -(-p.ow // p.columns)
     size = panels * taps * each * 16
-    # Each part fills the strips again, each chunk adds its sums: the cheaper way to have the tasks.
-    most = max(1, min(TASKS, units, (2 << 20) // size))
-    chunks = min(
-        range(1, most + 1),
-        key=lambda many: many * size + min(panels, -(-TASKS // many)) * units * p.strip * _strip(p),
-    )
-    parts = min(panels, -(-TASKS // chunks))
+    chunks, parts = _shares(panels, units, size, p.strip * _strip(p))
     partial, gw = empty(chunks * size, g.dtype), empty((o, each, taps), g.dtype)
     args = p._replace(
         x=address(x), y=address(g), gw=address(gw), partial=address(partial),
         chunks=chunks, parts=parts,
     ).packed()  # fmt: skip
-    room = p.strip * _strip(p) + p.rows * p.columns * 16 + taps * 16
+    room = p.strip * _strip(p) + 16 + p.rows * p.columns * 16 + taps * 16
     launch(direct.weight_chunk, chunks * parts, args, room, _few(p))
     launch(direct.add_chunks, panels, args, room, _few(p))
     return gw.reshape(shape)
+
+
+@functools.lru_cache(1024)
+def _shares(panels: int, units: int, size: int, strip: int) -> tuple[int, int]:
+    """Cut the sums for weights into (chunks of the units) x (parts of the panels) tasks.
+
+    Each part fills all strips, each chunk adds `size` sums: what moves the fewest numbers.
+    """
+    most = max(1, min(TASKS, units, (2 << 20) // size))
+    cuts = [(chunks, min(panels, -(-TASKS // chunks))) for chunks in range(1, most + 1)]
+    return min(cuts, key=lambda cut: cut[0] * size + cut[1] * units * strip)
 
 
 def _direct(

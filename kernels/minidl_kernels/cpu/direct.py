@@ -26,6 +26,9 @@ from minidl_kernels.cpu.simd import LANES, load, maximum, splat, store, transpos
 __all__ = ["Geometry", "add_chunks", "forward", "geometry", "pack_filters", "turn", "weight_chunk"]
 
 
+FEW = 48  # numbers of a filter: so many, and g is read where it lies
+
+
 class Geometry(NamedTuple):
     """A convolution as the kernels see it: three spatial axes, sizes and strides in numbers."""
 
@@ -332,7 +335,7 @@ def weight_chunk(task: int, room: int, args: int) -> None:
     units = p.n * p.od * -(-p.oh // p.rows) * -(-p.ow // p.columns)
     begin, end = units * chunk // chunks, units * (chunk + 1) // chunks
     tall, wide = _reach(p, p.rows, p.columns)
-    strip = p.strip * p.groups * p.kd * tall * wide * p.c
+    strip = -(-p.strip * p.groups * p.kd * tall * wide * p.c // 16) * 16  # then panels, in lines
     taps = p.kd * p.kh * p.kw
     size = taps * p.c * TILE_COLUMNS
     if begin == end:
@@ -352,10 +355,16 @@ def weight_chunk(task: int, room: int, args: int) -> None:
         for panel in range(low, high):
             group, ob = panel // blocks, panel % blocks
             outputs = min(TILE_COLUMNS, p.o - ob * TILE_COLUMNS)
-            for r in range(rows):
-                place = n * p.yn + od * p.yd + (h0 + r) * p.yh + w0 * p.yw
-                place += group * p.o + ob * TILE_COLUMNS
-                pack(g, place, p.yw, columns, outputs, mine, strip + r * columns * TILE_COLUMNS)
+            place = n * p.yn + od * p.yd + h0 * p.yh + w0 * p.yw
+            place += group * p.o + ob * TILE_COLUMNS
+            right, bk, bt = g, p.yw, p.yh
+            # Pixels of g lie far apart. They are put together if that is worth it: each is used
+            # once for every number of a filter. And a tile reads 16 channels, also of fewer.
+            if taps * p.c > FEW or outputs < TILE_COLUMNS:
+                right, bk, bt = mine, TILE_COLUMNS, columns * TILE_COLUMNS
+                for r in range(rows):
+                    pack(g, place + r * p.yh, p.yw, columns, outputs, mine, strip + r * bt)
+                place = strip
             for k in range(p.kd):
                 for i in range(p.kh):
                     for j in range(across):
@@ -364,7 +373,7 @@ def weight_chunk(task: int, room: int, args: int) -> None:
                         gemm_rows(
                             depth,
                             source, a + j * p.dw * pixel, 1, p.sw * pixel, p.sh * row,
-                            mine, strip, TILE_COLUMNS, columns * TILE_COLUMNS,
+                            right, place, bk, bt,
                             rows, columns,
                             partial, (chunk * panels + panel) * size + tap * p.c * TILE_COLUMNS,
                             TILE_COLUMNS, TILE_COLUMNS, unit > begin,
