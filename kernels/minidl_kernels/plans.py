@@ -4,6 +4,7 @@
 |---|---|---|
 | "im2col" | windows copied into a matrix, and one product of matrices | 4 |
 | "direct" | tiles of that product straight from the image, nothing copied | 4 |
+| "spread" | for the gradient of an input of few channels: a product for each window, added up | 4 |
 | "depthwise" | sums of shifted rows, for a filter for each channel | 4 |
 | "winograd" | a quarter of the multiplications of a 3 x 3 kernel, for more additions | 100 |
 
@@ -20,6 +21,7 @@ that were measured: a number that is transformed costs as much as some hundred m
 
 import contextlib
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -33,6 +35,7 @@ ALGORITHMS = ("im2col", "direct", "winograd")
 TRANSFORM = 500  # multiply-adds in the time that a channel of a tile takes to be transformed
 FILTER = 400  # … that a filter takes, 3 x 3 numbers to 6 x 6
 CACHED = 2 << 20  # numbers that stay in the last cache while others pass: 8 MB
+NARROW = 4  # channels
 TILES = 160  # tiles of 16 outputs, 36 numbers each, that stay in a core's own cache
 
 _forced: str | None = None
@@ -128,6 +131,13 @@ def _choose(
         return Choice("im2col", "several filters for each channel")
     if forced == "direct":
         return Choice("direct", "forced")
+    narrow = groups == 1 and w[1] <= NARROW and len(w) < 5 and w[2] > 1
+    if kind == "input" and narrow and forced is None:
+        taps, (o, c) = math.prod(w[2:]), w[:2]
+        columns = -(-taps * c // 16)
+        if columns * o + 2 * taps * c < taps * o:  # in products of 16 numbers, for each output
+            reason = f"{c} channels would fill {c} of 16 columns, with the taps {columns} times all"
+            return Choice("spread", reason)
     simple = len(w) == 4 and set(stride) == set(dilation) == {1} and groups == 1
     if not simple or w[2:] != (3, 3):
         return Choice("direct", "not 3 x 3 with steps of 1")

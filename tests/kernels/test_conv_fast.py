@@ -85,6 +85,25 @@ def channelwise(draw: Any) -> Problem:
     return Problem(x, w, (step, step), padding, (1, 1), c)
 
 
+@st.composite
+def narrow(draw: Any) -> Problem:
+    """Inputs of few channels, whose gradient is spread out from each output."""
+    axes = draw(st.sampled_from([1, 2, 2]))
+
+    def each(low: int, high: int) -> tuple[int, ...]:
+        return tuple(draw(st.integers(low, high)) for _ in range(axes))
+
+    kernel, stride, dilation = each(2, 5), each(1, 4), each(1, 3)
+    padding = tuple(zip(each(0, 6), each(0, 6), strict=True))
+    spatial = [
+        max(1, d * (k - 1) + 1 - sum(pads)) + more
+        for k, d, pads, more in zip(kernel, dilation, padding, each(0, 40), strict=True)
+    ]
+    c, o = draw(st.integers(1, 4)), draw(st.sampled_from([5, 16, 37]))
+    x, w = (draw(st.integers(1, 3)), c, *spatial), (o, c, *kernel)
+    return Problem(x, w, stride, padding, dilation, 1)
+
+
 @pytest.fixture(params=["direct", "winograd", "deep"])
 def algorithm(request: pytest.FixtureRequest) -> Iterator[str]:
     """Force an algorithm for each test that asks for it."""
@@ -148,6 +167,11 @@ def test_equals_array_code(p: Problem) -> None:
 
 @given(channelwise())
 def test_depthwise_equals_array_code(p: Problem) -> None:
+    equal(p)
+
+
+@given(narrow())
+def test_few_channels_equal_array_code(p: Problem) -> None:
     equal(p)
 
 
@@ -328,6 +352,8 @@ SHAPES = [
     Problem((2, 48, 14, 14), (64, 48, 1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1), 1),
     Problem((2, 24, 15, 15), (36, 12, 3, 3), (2, 2), ((1, 1), (1, 1)), (1, 1), 2),
     Problem((2, 43, 15, 15), (43, 1, 3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1), 43),
+    Problem((3, 3, 33, 30), (37, 3, 3, 4), (2, 1), ((1, 2), (1, 3)), (1, 1), 1),
+    Problem((2, 1, 300), (16, 1, 9), (4,), ((4, 4),), (1,), 1),
     Problem((2, 12, 15, 10), (12, 1, 5, 5), (2, 2), ((2, 4), (4, 3)), (1, 1), 12),
     Problem((2, 21, 15, 10), (21, 1, 4, 3), (2, 1), ((2, 3), (3, 2)), (1, 2), 21),
 ]
@@ -405,6 +431,7 @@ def test_the_plan_says_what_runs() -> None:
     plan = kernels.conv2d_plan((8, 512, 7, 7), (512, 512, 3, 3), padding=1)
     assert {(choice.algorithm, choice.deep) for choice in plan} == {("winograd", True)}
     assert kernels.conv2d_plan((4, 3, 224, 224), (64, 3, 3, 3)).forward.algorithm == "direct"
+    assert kernels.conv2d_plan((4, 3, 224, 224), (64, 3, 3, 3)).input.algorithm == "spread"
     assert kernels.conv2d_plan((8, 64, 56, 56), (64, 64, 3, 3), 2).weight.algorithm == "direct"
     assert kernels.conv2d_plan((8, 64, 9, 9), (64, 64, 1, 1)).input.algorithm == "direct"
     wide = kernels.conv2d_plan((8, 64, 56, 56), (64, 64, 3, 3), dtype="float64")

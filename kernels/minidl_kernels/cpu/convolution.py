@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from minidl_kernels import plans
-from minidl_kernels.cpu import depthwise, direct, winograd_forward, winograd_weight
+from minidl_kernels.cpu import depthwise, direct, spreading, winograd_forward, winograd_weight
 from minidl_kernels.cpu.launch import launch
 from minidl_kernels.cpu.memory import address, contiguous, empty, flat
 from minidl_kernels.generic import convolution as generic
@@ -90,6 +90,8 @@ def conv_input(
         rows = _rows(channels_last(g))
         if winograd_forward.convolve(rows, w, True, before, gx, deep=choice.deep):
             return channels_first(gx)
+    if choice.algorithm == "spread":
+        return channels_first(_spread(_rows(channels_last(g)), w, shape, stride, padding, dilation))
     if choice.algorithm == "depthwise":
         gx = empty((n, *spatial, c), g.dtype)
         before = tuple(b for b, _ in padding)
@@ -199,6 +201,25 @@ def _direct(
     tasks = p.n * p.od * -(-p.oh // p.rows) * -(-p.ow // p.columns)
     launch(direct.pack_filters, blocks, args, room, _few(p))
     launch(direct.forward, tasks, args, room, _few(p))
+
+
+def _spread(g: Any, w: Any, shape: Ints, stride: Ints, padding: Pairs, dilation: Ints) -> Any:
+    """`conv_input` for few channels, from g (N, *P, O) to (N, *S, C)."""
+    (n, c, *spatial), o, kernel = shape, len(w), w.shape[2:]
+    gx, taps = empty((n, *spatial, c), g.dtype), math.prod(kernel)
+    wide = -(-taps * c // 16) * 16
+    filters = np.zeros((o, wide), g.dtype)
+    filters[:, : taps * c] = w.reshape(o, c, taps).swapaxes(1, 2).reshape(o, taps * c)
+    panels = np.ascontiguousarray(filters.reshape(o, -1, 16).swapaxes(0, 1))
+    before = tuple(b for b, _ in padding)
+    _, p = _geometry(g, c, kernel, stride, before, dilation, 1, gx)
+    reach = (p.kh - 1) * p.dh + 1
+    args = p._replace(
+        x=address(g), panels=address(panels), y=address(gx),
+        rows=max(-(-p.oh // -(-TASKS // n)), min(p.oh, 4 * reach)),
+    )  # fmt: skip
+    launch(spreading.spread, n * -(-p.oh // args.rows), args, p.iw * wide, _few(p))
+    return gx
 
 
 def _rows(x: Any) -> Any:
@@ -388,6 +409,7 @@ def warm_up(dtype: str) -> None:
             g = conv(x, part, *options)
             conv_input(g, part, x.shape, *options)
             conv_weight(g, x, part.shape, *options)
+    conv_input(x, w[:, :1], (1, 1, 18, 18), (1, 1), ((0, 0), (0, 0)), (1, 1), 1)
     for stride in ((2, 2), (1, 2)):  # of depthwise convolutions there are several kernels
         options, part = (stride, ((1, 1), (1, 1)), (1, 1), 16), w[:, :1]
         g = conv(x, part, *options)

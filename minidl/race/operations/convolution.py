@@ -21,6 +21,7 @@ HOW = {
     "im2col": "windows copied into a matrix, one product",
     "direct": "register tiles straight from the image",
     "depthwise": "sums of shifted rows, in registers",
+    "spread": "a product for each window, added up",
     "winograd": "F(4x4, 3x3): 36 products for 144",
 }
 
