@@ -81,9 +81,11 @@ def memory_from(empty: Callable[..., Any]) -> Iterator[None]:
 
 def between_walls(kept: list[mmap.mmap], behind: bool) -> Callable[..., Any]:
     """An `np.empty` whose memory ends where a page begins that may not be touched, or begins so."""
-    libc, page = ctypes.CDLL(None), mmap.PAGESIZE
+    libc, page, plain = ctypes.CDLL(None), mmap.PAGESIZE, np.empty
 
     def empty(shape: Any, dtype: Any = float) -> Any:
+        if np.dtype(dtype).itemsize == 0:  # NumPy's own, that only have a shape
+            return plain(shape, dtype)
         size = math.prod(shape) if isinstance(shape, tuple) else int(shape)
         size *= np.dtype(dtype).itemsize
         room = -(-max(size, 1) // page) * page
