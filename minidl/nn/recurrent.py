@@ -109,8 +109,7 @@ class _Recurrent(Module):
         for layer in range(self.num_layers):
             outs = []
             for end in self._directions():
-                place = len(last[0])
-                state = [s[place] for s in states]
+                state = states[len(last[0])]
                 out, *ends = self._step(x, state, self._weights(layer, end), lengths, bool(end))
                 outs.append(out)
                 for found, one in zip(last, ends, strict=True):
@@ -129,12 +128,11 @@ class _Recurrent(Module):
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return tuple([getattr(self, f"{kind}_l{layer}{end}", None) for kind in kinds])
 
-    def _first(self, x: Tensor, hx: Any, single: bool) -> list[Tensor]:
-        """The states at first, each (layers · directions, N, H)."""
+    def _first(self, x: Tensor, hx: Any, single: bool) -> list[Any]:
+        """The states at first of each layer and direction, each (N, H); None for zeros."""
         count, batch = self.num_layers * len(self._directions()), x.shape[1]
         if hx is None:
-            zeros = array_module(x.data).zeros((count, batch, self.hidden_size), x.dtype)
-            return [tie(zeros, None)] * self._states
+            return [[None] * self._states] * count
         given = [hx] if self._states == 1 else list(hx)
         if len(given) != self._states:
             raise ValueError(f"{type(self).__name__}: hx must be a pair (h, c)")
@@ -146,7 +144,8 @@ class _Recurrent(Module):
                 raise ShapeError(
                     f"{type(self).__name__}: hx has shape {s.shape}, expected {expected}"
                 )
-        return [ops.unsqueeze(s, 1) for s in given] if single else given
+        whole = [ops.unsqueeze(s, 1) for s in given] if single else given
+        return [[s[place] for s in whole] for place in range(count)]
 
     def extra_repr(self) -> str:
         """The sizes, and the options that are not the usual ones."""

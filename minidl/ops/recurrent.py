@@ -97,6 +97,14 @@ def _run(
     return (stack(outs), *states)
 
 
+def _zeros(state: Any, x: Any, w_hh: Any) -> Any:
+    """A state before the first step, zeros if it is None."""
+    if state is not None:
+        return state
+    x = x.data if isinstance(x, TensorBase) else x
+    return array_module(x).zeros((x.shape[1], w_hh.shape[1]), x.dtype)
+
+
 def _check(
     name: str,
     blocks: int,
@@ -125,7 +133,7 @@ def _check(
     }
     expected |= {state: (value, (x.shape[1], size)) for state, value in states.items()}
     for argument, (value, shape) in expected.items():
-        if value is None and argument not in ("b_ih", "b_hh"):
+        if value is None and argument in ("w_ih", "w_hh"):
             raise TypeError(f"{name}: {argument} is None, expected a tensor of shape {shape}")
         if value is not None and value.shape != shape:
             raise ShapeError(
@@ -182,7 +190,7 @@ def _rnn_definition(
     def step(x: Any, states: tuple[Any, ...]) -> tuple[Any, ...]:
         return (cell(x, states[0], w_ih, w_hh, b_ih, b_hh),)
 
-    return _run(step, x, (h0,), lengths, reverse)
+    return _run(step, x, (_zeros(h0, x, w_hh),), lengths, reverse)
 
 
 def _rnn_gradient(
@@ -245,7 +253,7 @@ def rnn(
 ) -> tuple[Any, Any, Kept]:
     """A layer whose state is a function of input and last state. Elman 1990.
 
-    x : (T, B, I), h0 : (B, H), the state before the first step
+    x : (T, B, I), h0 : (B, H), the state before the first step; None for zeros, and quicker
     w_ih : (H, I), w_hh : (H, H), b_ih, b_hh : (H,) or None
     lengths : whole numbers (B,), 1 … T, where sequences end earlier, or None
     reverse : from the last step to the first; nonlinearity : "tanh" or "relu"
@@ -278,7 +286,8 @@ def _lstm_definition(
     def step(x: Any, states: tuple[Any, Any]) -> tuple[Any, Any]:
         return lstm_cell(x, states, w_ih, w_hh, b_ih, b_hh)
 
-    return _run(step, x, (h0, c0), lengths, reverse)
+    states = _zeros(h0, x, w_hh), _zeros(c0, x, w_hh)
+    return _run(step, x, states, lengths, reverse)
 
 
 def _lstm_gradient(
@@ -325,7 +334,7 @@ def lstm(
 
     Hochreiter and Schmidhuber 1997; Gers, Schmidhuber and Cummins 2000 for the gate f.
 
-    x : (T, B, I), h0, c0 : (B, H), the states before the first step
+    x : (T, B, I), h0, c0 : (B, H), the states before the first step; None for zeros, and quicker
     w_ih : (4H, I), w_hh : (4H, H), b_ih, b_hh : (4H,) or None; blocks of H rows for i, f, g, o
     lengths : whole numbers (B,), 1 … T, where sequences end earlier, or None
     reverse : from the last step to the first
@@ -356,7 +365,7 @@ def _gru_definition(
     def step(x: Any, states: tuple[Any, ...]) -> tuple[Any, ...]:
         return (gru_cell(x, states[0], w_ih, w_hh, b_ih, b_hh),)
 
-    return _run(step, x, (h0,), lengths, reverse)
+    return _run(step, x, (_zeros(h0, x, w_hh),), lengths, reverse)
 
 
 def _gru_gradient(
@@ -399,7 +408,7 @@ def gru(
     Cho et al. 2014, arXiv 1406.1078, with the gate r applied after the product with w_hh, as in
     PyTorch.
 
-    x : (T, B, I), h0 : (B, H), the state before the first step
+    x : (T, B, I), h0 : (B, H), the state before the first step; None for zeros, and quicker
     w_ih : (3H, I), w_hh : (3H, H), b_ih, b_hh : (3H,) or None; blocks of H rows for r, z, n
     lengths : whole numbers (B,), 1 … T, where sequences end earlier, or None
     reverse : from the last step to the first

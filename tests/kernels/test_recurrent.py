@@ -56,6 +56,9 @@ def same(ours: Any, theirs: Any, dtype: str) -> None:
     assert len(ours) == len(theirs)
     tolerance = 1e-12 if dtype == "float64" else 2e-5
     for a, b in zip(ours, theirs, strict=True):
+        if b is None:
+            assert a is None
+            continue
         assert a.shape == b.shape
         assert a.dtype == b.dtype == dtype
         np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance)
@@ -86,6 +89,8 @@ def test_equals_the_definition(room, kind, option, steps, count, ins, size, reve
     for unused in data.draw(st.sets(st.integers(0, len(p.states)), max_size=len(p.states))):
         if unused and count:  # a gradient that nobody asks for
             p.g_states[unused - 1] = None
+    for without in data.draw(st.sets(st.integers(0, len(p.states) - 1))):
+        p.states[without] = None
     if data.draw(st.booleans()):
         p.biases[data.draw(st.integers(0, len(p.biases) - 1))] = None
     ours = p.forward(room, lengths, reverse, *option)
@@ -108,10 +113,11 @@ def test_equals_the_definition(room, kind, option, steps, count, ins, size, reve
     ended=st.booleans(),
     of_x=st.booleans(),
     batch_first=st.booleans(),
+    fresh=st.booleans(),
     seed=st.integers(0, 999),
 )
 def test_tiles_of_every_size_and_the_same_bits_at_any_number_of_threads(
-    kind, option, steps, count, ins, size, reverse, ended, of_x, batch_first, seed
+    kind, option, steps, count, ins, size, reverse, ended, of_x, batch_first, fresh, seed
 ):
     """Sizes across the borders of vectors and tiles, against the plain arrays in float64."""
     p = Problem(kind, steps, count, ins, size, "float32", seed)
@@ -121,6 +127,8 @@ def test_tiles_of_every_size_and_the_same_bits_at_any_number_of_threads(
     for a in [p.x, *p.weights, *p.biases, *p.states]:
         a /= np.float32(np.sqrt(size))
         a.flags.writeable = False
+    if fresh:
+        p.states[0] = None
     before, seen = threads.get_num_threads(), []
     try:
         for number in (1, 2, 1):
@@ -135,7 +143,8 @@ def test_tiles_of_every_size_and_the_same_bits_at_any_number_of_threads(
     for name in ("x", "g_out"):
         setattr(p, name, getattr(p, name).astype("float64"))
     for name in ("states", "weights", "biases", "g_states"):
-        setattr(p, name, [a.astype("float64") for a in getattr(p, name)])
+        found = [None if a is None else a.astype("float64") for a in getattr(p, name)]
+        setattr(p, name, found)
     theirs = p.forward(generic, lengths, reverse, *option)
     theirs = [*theirs, *p.backward(generic, theirs, lengths, reverse, *option, of_x)]
     for ours, want in zip(seen[0], theirs, strict=True):
@@ -247,6 +256,24 @@ def test_outputs_that_nobody_used(room, kind, option):
     results = p.forward(room, None, False, *option)
     p.g_out, p.g_states = None, [None for _ in p.g_states]
     assert all((g == 0).all() for g in p.backward(room, results, None, False, *option))
+
+
+@pytest.mark.parametrize("room", [reference, generic, kernels])
+@pytest.mark.parametrize(("kind", "option"), KINDS)
+@pytest.mark.parametrize("reverse", [False, True])
+def test_without_a_first_state_it_is_zeros(room, kind, option, reverse):
+    p = Problem(kind, 3, 2, 2, 3, "float32", 2)
+    lengths = np.array([3, 2])
+    count = len(p.states)
+    found = []
+    for states in ([np.zeros_like(s) for s in p.states], [None for _ in p.states]):
+        p.states = states
+        results = p.forward(room, lengths, reverse, *option)
+        gx, *rest = p.backward(room, results, lengths, reverse, *option)
+        assert all((g is None) == (s is None) for g, s in zip(rest, states, strict=False))
+        found.append([*results, gx, *rest[count:]])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("kind", BLOCKS)

@@ -37,9 +37,9 @@ REFUSED = [
     (lambda: ops.cat([t(2), "a"]), DtypeError, r"cat: tensors is 'a' \(str\), expected a tensor"),
     (lambda: ops.conv2d(t(1, 1, 3, 3), None), DtypeError, "conv2d: weight is None"),
     (
-        lambda: ops.rnn(t(1, 2, 2), None, t(3, 2), t(3, 3), None, None),
+        lambda: ops.rnn(t(1, 2, 2), None, None, t(3, 3), None, None),
         TypeError,
-        r"rnn: h0 is None, expected a tensor of shape \(2, 3\)",
+        r"rnn: w_ih is None, expected a tensor of shape \(3, 2\)",
     ),
     # Shapes.
     (lambda: t(2, 3) + t(2, 4), ShapeError, r"add: the shapes do not broadcast: x is \(2, 3\)"),

@@ -107,6 +107,24 @@ def test_a_missing_bias_is_one_of_zeros(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("graph", [False, True])
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_missing_state_is_one_of_zeros(kind, graph, reverse):
+    op, args = getattr(ops, kind), arguments(kind)
+    count = 2 if kind == "lstm" else 1
+    found = []
+    for state in (None, minidl.tensor(np.zeros((2, 3)))):
+        args[1 : 1 + count] = [state] * count
+        y = op(*args, [2, 3], reverse=reverse)
+        inputs = [a for a in args if a is not None and a.requires_grad]
+        gradients = minidl.grad(weighed(y), inputs, create_graph=graph)
+        second = minidl.grad(weighed(gradients), inputs) if graph else ()
+        found.append([*y, *gradients, *second])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a.data, b.data, rtol=1e-13, atol=1e-14)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_gradients_share_no_memory(kind):
     """An optimiser may scale one gradient in place and must not scale another."""
     args = arguments(kind)

@@ -72,7 +72,8 @@ def rnn_forward(task: int, room: int, args: int) -> None:
         h, start = before(p, s == 0, row, h0, 0, out)
         for u in range(0, size, TILE_COLUMNS):
             place = (row + low) * size + u
-            gate_sums(p, u, high - low, h, start + low * size, out, place, size, size, True)
+            if s > 0 or not p.fresh:
+                gate_sums(p, u, high - low, h, start + low * size, out, place, size, size, True)
             for v in range(u, min(u + TILE_COLUMNS, size), LANES):
                 n, bias = size - v, take_or_zero(p.b_ih, v, size - v)
                 for b in range(low, high):
@@ -111,7 +112,7 @@ def rnn_backward(task: int, room: int, args: int) -> None:
                 g = where_greater(now, zero, g, zero) if p.relu else g * (one - now * now)
                 store(ga, place, g)
                 give(gh, b * size + u, zero, n)  # the product is added; nothing to one that rests
-        state_gradient(p, t, low, high)
+        state_gradient(p, s, low, high)
     input_gradient(p, low, high)
 
 
@@ -134,7 +135,9 @@ def lstm_forward(task: int, room: int, args: int) -> None:
         c, start = before(p, s == 0, row, c0, 0, cells)
         for u in range(0, size, TILE_COLUMNS):
             place = (row + low) * wide + u
-            gate_sums(p, u, high - low, h, start + low * size, values, place, wide, size, True)
+            if s > 0 or not p.fresh:
+                first = start + low * size
+                gate_sums(p, u, high - low, h, first, values, place, wide, size, True)
             for v in range(u, min(u + TILE_COLUMNS, size), LANES):
                 n = size - v
                 bias_i, bias_f = take_or_zero(p.b_ih, v, n), take_or_zero(p.b_ih, size + v, n)
@@ -198,7 +201,7 @@ def lstm_backward(task: int, room: int, args: int) -> None:
                 store(ga, place + 3 * block, gh_t * bent * o * (one - o))
                 give(gc, state, gc_t * f, n)
                 give(gh, state, one - one, n)  # the product is added; nothing to one that rests
-        state_gradient(p, t, low, high)
+        state_gradient(p, s, low, high)
     input_gradient(p, low, high)
 
 
@@ -219,8 +222,11 @@ def gru_forward(task: int, room: int, args: int) -> None:
         row = t * p.batch
         h, start = before(p, s == 0, row, h0, 0, out)
         for u in range(0, size, TILE_COLUMNS):
-            first = start + low * size
-            gate_sums(p, u, high - low, h, first, sums, 0, GRU_SUMS, TILE_COLUMNS, False)
+            if s > 0 or not p.fresh:
+                first = start + low * size
+                gate_sums(p, u, high - low, h, first, sums, 0, GRU_SUMS, TILE_COLUMNS, False)
+            elif u == 0:
+                hold(sums, 0, (high - low) * GRU_SUMS)
             for v in range(u, min(u + TILE_COLUMNS, size), LANES):
                 m = size - v
                 bias_r = take_or_zero(p.b_ih, v, m) + take_or_zero(p.b_hh, v, m)
@@ -285,5 +291,5 @@ def gru_backward(task: int, room: int, args: int) -> None:
                 store(ga, place + 2 * block, ga_n * r)
                 store(ga, place + 3 * block, ga_n)
                 give(gh, state, gh_t * z, m)
-        state_gradient(p, t, low, high)
+        state_gradient(p, s, low, high)
     input_gradient(p, low, high)

@@ -30,14 +30,14 @@ __all__ = ["gru", "gru_gradient", "lstm", "lstm_gradient", "rnn", "rnn_gradient"
 FEW = 1 << 17  # multiplications below which one thread is faster than the start of two
 
 
-def _taken(x: Any, h0: Any) -> bool:
+def _taken(x: Any, w_hh: Any) -> bool:
     """Whether the compiled kernels take such arguments."""
-    return x.dtype == np.float32 and x.size > 0 and h0.size > 0
+    return x.dtype == np.float32 and x.size > 0 and w_hh.size > 0
 
 
-def _state(g: Any, state: Any) -> Any:
-    """The gradient of a final state, to be turned into that of the first."""
-    return np.zeros(state.shape, np.float32) if g is None else np.array(g, order="C")
+def _first(state: Any, x: Any, w_hh: Any) -> Any:
+    """A state before the first step, or the gradient of one after the last: zeros if it is None."""
+    return np.zeros((x.shape[1], w_hh.shape[1]), np.float32) if state is None else state
 
 
 class _Call:
@@ -47,19 +47,15 @@ class _Call:
         self, gates: int, x: Any, h0: Any, w_ih: Any, w_hh: Any, lengths: Any, reverse: bool,
         **more: Any,
     ) -> None:  # fmt: skip
-        (steps, count, inputs), size = x.shape, h0.shape[1]
+        (steps, count, inputs), size = x.shape, w_hh.shape[1]
+        fresh, h0 = h0 is None, _first(h0, x, w_hh)
         step, sequence = count * inputs, inputs
         if not x.flags.c_contiguous:
             turned = x.transpose(1, 0, 2)
             if turned.flags.c_contiguous:  # (B, T, I), as it is
                 x, step, sequence = turned, inputs, steps * inputs
-        self.steps, self.count, self.inputs, self.size, self.gates = (
-            steps,
-            count,
-            inputs,
-            size,
-            gates,
-        )
+        self.steps, self.count, self.inputs, self.size = steps, count, inputs, size
+        self.gates, self.states = gates, (steps, count, size)
         self.tiles = -(-size // 16)
         self.serial = steps * count * (inputs + size) * size < FEW
         self.parts = 1 if self.serial else min(threads.count, count)
@@ -67,6 +63,7 @@ class _Call:
         self.fields: dict[str, int] = {
             "steps": steps, "batch": count, "inputs": inputs, "size": size, "gates": gates,
             "parts": self.parts, "step": step, "sequence": sequence, "reverse": int(reverse),
+            "fresh": int(fresh),
         }  # fmt: skip
         ends = None if lengths is None else np.array(lengths, np.intp)
         self.give(x=x, h0=h0, w_ih=w_ih, w_hh=w_hh, ends=ends, **more)
@@ -127,11 +124,11 @@ def rnn(
     x: Any, h0: Any, w_ih: Any, w_hh: Any, b: Any, lengths: Any, reverse: bool, nonlinearity: str
 ) -> tuple[Any, Any]:
     """See `minidl_kernels.reference.recurrent.rnn`, the definition."""
-    if not _taken(x, h0):
+    if not _taken(x, w_hh):
         return generic.rnn(x, h0, w_ih, w_hh, b, lengths, reverse, nonlinearity)
     call = _Call(1, x, h0, w_ih, w_hh, lengths, reverse, b_ih=b)
     call.fields["relu"] = int(nonlinearity == "relu")
-    out, h = call.make(out=(call.steps, call.count, call.size), h=h0.shape)
+    out, h = call.make(out=call.states, h=call.states[1:])
     call.forward(rnn_forward)
     return out, h
 
@@ -150,28 +147,27 @@ def rnn_gradient(
     of_x: bool = True,
 ) -> tuple[Any, ...]:
     """See `minidl_kernels.reference.recurrent.rnn_gradient`, the definition."""
-    if not _taken(x, h0):
+    if not _taken(x, w_hh):
         return generic.rnn_gradient(
             g_out, g_h, x, h0, w_ih, w_hh, out, lengths, reverse, nonlinearity, of_x
         )
-    gh = _state(g_h, h0)
+    gh = np.array(_first(g_h, x, w_hh), order="C")
     call = _Call(1, x, h0, w_ih, w_hh, lengths, reverse, out=out, g_out=g_out, gh=gh)
     call.fields["relu"] = int(nonlinearity == "relu")
     gx, gw_ih, gw_hh, gb, _ = call.backward(rnn_backward, of_x, 1)
-    return gx, gh, gw_ih, gw_hh, gb
+    return gx, gh if h0 is not None else None, gw_ih, gw_hh, gb
 
 
 def lstm(
     x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any, lengths: Any, reverse: bool
 ) -> tuple[Any, ...]:
     """See `minidl_kernels.reference.recurrent.lstm`, the definition."""
-    if not _taken(x, h0):
+    if not _taken(x, w_hh):
         return generic.lstm(x, h0, c0, w_ih, w_hh, b, lengths, reverse)
-    call = _Call(4, x, h0, w_ih, w_hh, lengths, reverse, b_ih=b, c0=c0)
-    states = call.steps, call.count, call.size
+    call = _Call(4, x, h0, w_ih, w_hh, lengths, reverse, b_ih=b, c0=_first(c0, x, w_hh))
     values, out, cells, h, c = call.make(
-        values=(call.steps, call.count, 4 * call.size), out=states, cells=states,
-        h=h0.shape, c=h0.shape,
+        values=(call.steps, call.count, 4 * call.size), out=call.states, cells=call.states,
+        h=call.states[1:], c=call.states[1:],
     )  # fmt: skip
     call.forward(lstm_forward)
     return out, h, c, values, cells
@@ -194,29 +190,29 @@ def lstm_gradient(
     of_x: bool = True,
 ) -> tuple[Any, ...]:
     """See `minidl_kernels.reference.recurrent.lstm_gradient`, the definition."""
-    if not _taken(x, h0):
+    if not _taken(x, w_hh):
         return generic.lstm_gradient(
             g_out, g_h, g_c, x, h0, c0, w_ih, w_hh, out, gates, cells, lengths, reverse, of_x
         )
-    gh, gc = _state(g_h, h0), _state(g_c, c0)
+    gh, gc = [np.array(_first(g, x, w_hh), order="C") for g in (g_h, g_c)]
     call = _Call(
-        4, x, h0, w_ih, w_hh, lengths, reverse, c0=c0, values=gates, out=out, cells=cells,
-        g_out=g_out, gh=gh, gc=gc,
+        4, x, h0, w_ih, w_hh, lengths, reverse, c0=_first(c0, x, w_hh), values=gates, out=out,
+        cells=cells, g_out=g_out, gh=gh, gc=gc,
     )  # fmt: skip
     gx, gw_ih, gw_hh, gb, _ = call.backward(lstm_backward, of_x, 4)
-    return gx, gh, gc, gw_ih, gw_hh, gb
+    states = gh if h0 is not None else None, gc if c0 is not None else None
+    return gx, *states, gw_ih, gw_hh, gb
 
 
 def gru(
     x: Any, h0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, lengths: Any, reverse: bool
 ) -> tuple[Any, ...]:
     """See `minidl_kernels.reference.recurrent.gru`, the definition."""
-    if not _taken(x, h0):
+    if not _taken(x, w_hh):
         return generic.gru(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, reverse)
     call = _Call(3, x, h0, w_ih, w_hh, lengths, reverse, b_ih=b_ih, b_hh=b_hh)
     values, out, h = call.make(
-        values=(call.steps, call.count, 4 * call.size), out=(call.steps, call.count, call.size),
-        h=h0.shape,
+        values=(call.steps, call.count, 4 * call.size), out=call.states, h=call.states[1:]
     )  # fmt: skip
     call.forward(gru_forward, room=-(-call.count // call.parts) * GRU_SUMS)
     return out, h, values
@@ -236,14 +232,14 @@ def gru_gradient(
     of_x: bool = True,
 ) -> tuple[Any, ...]:
     """See `minidl_kernels.reference.recurrent.gru_gradient`, the definition."""
-    if not _taken(x, h0):
+    if not _taken(x, w_hh):
         return generic.gru_gradient(
             g_out, g_h, x, h0, w_ih, w_hh, out, gates, lengths, reverse, of_x
         )
-    gh = _state(g_h, h0)
+    gh = np.array(_first(g_h, x, w_hh), order="C")
     call = _Call(3, x, h0, w_ih, w_hh, lengths, reverse, values=gates, out=out, g_out=g_out, gh=gh)
     gx, gw_ih, gw_hh, gb_ih, gb_hh = call.backward(gru_backward, of_x, 4)
-    return gx, gh, gw_ih, gw_hh, gb_ih, gb_hh
+    return gx, gh if h0 is not None else None, gw_ih, gw_hh, gb_ih, gb_hh
 
 
 def warm_up(dtype: str) -> None:

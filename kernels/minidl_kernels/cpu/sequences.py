@@ -66,6 +66,7 @@ class Layer(NamedTuple):
     sequence: int = 0
     ends: int = 0  # (B,), how many steps each sequence has
     reverse: int = 0
+    fresh: int = 0  # h0 is zeros: no products with it, and no gradient
     w_ih: int = 0
     w_hh: int = 0
     panels_ih: int = 0  # the packed weights
@@ -307,11 +308,12 @@ def _zero_in_panels(p: Any, panels: Any, size: int, row: int) -> None:
 
 
 @helper
-def state_gradient(p: Any, t: int, low: int, high: int) -> None:
-    """gh += ga[t] @ w_hh."""
-    row, size = t * p.batch + low, p.size
-    _product_of_panels(p, row, high - low, 0, p.gates, floats(p.panels_hh), 0,
-                       floats(p.gh), low * size, size, True)  # fmt: skip
+def state_gradient(p: Any, s: int, low: int, high: int) -> None:
+    """gh += ga[t] @ w_hh, t being the s-th step; not behind the first, if nobody asks for h0's."""
+    row, size = step_of(p, s) * p.batch + low, p.size
+    if s > 0 or not p.fresh:
+        _product_of_panels(p, row, high - low, 0, p.gates, floats(p.panels_hh), 0,
+                           floats(p.gh), low * size, size, True)  # fmt: skip
 
 
 @helper
@@ -364,8 +366,10 @@ def weight_gradient(task: int, room: int, args: int) -> None:
     place, lanes = gate * p.size + unit, min(TILE_COLUMNS, p.size - unit)
     ga_ih = (block * each + task % each) * p.rows * TILE_COLUMNS
     ga_hh = task * p.rows * TILE_COLUMNS
-    _sum_of_products(p, ga_ih, lanes, floats(p.x_panels), p.inputs, floats(p.gw_ih), place)
-    _sum_of_products(p, ga_hh, lanes, floats(p.h_panels), p.size, floats(p.gw_hh), place)
+    _sum_of_products(p, ga_ih, lanes, floats(p.x_panels), p.inputs, floats(p.gw_ih), place, 0)
+    # The first step's states, where they are zeros. (In reverse they are not the first rows.)
+    first = p.batch if p.fresh and not p.reverse else 0
+    _sum_of_products(p, ga_hh, lanes, floats(p.h_panels), p.size, floats(p.gw_hh), place, first)
     _sum_of_rows(p, ga_ih, lanes, floats(p.gb_ih), place)
     if p.gb_hh:
         _sum_of_rows(p, ga_hh, lanes, floats(p.gb_hh), place)
@@ -373,20 +377,21 @@ def weight_gradient(task: int, room: int, args: int) -> None:
 
 @helper
 def _sum_of_products(
-    p: Any, panel: int, lanes: int, right: Any, columns: int, gw: Any, place: int
+    p: Any, panel: int, lanes: int, right: Any, columns: int, gw: Any, place: int, first: int
 ) -> None:
     """gw[place : place + lanes] = the transpose of a panel of ga @ right (columns / 16, rows, 16).
 
-    Long sums are cut into pieces that stay in the cache, always in the same way.
+    Rows before the first are left out. Long sums are cut into pieces that stay in the cache, always
+    in the same way.
     """
     rows = p.steps * p.batch
-    for start in range(0, rows, DEPTH):
+    for start in range(first, max(rows, first + 1), DEPTH):
         for n in range(0, columns, TILE_COLUMNS):
             gemm_rows(
                 lanes, floats(p.ga), panel + start * TILE_COLUMNS, 1, TILE_COLUMNS, 0,
                 right, n * p.rows + start * TILE_COLUMNS, TILE_COLUMNS, 0,
                 1, min(DEPTH, rows - start), gw, place * columns + n, columns,
-                min(TILE_COLUMNS, columns - n), start > 0,
+                min(TILE_COLUMNS, columns - n), start > first,
             )  # fmt: skip
 
 

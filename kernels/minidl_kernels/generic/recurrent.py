@@ -107,6 +107,13 @@ def _parts(a: Any, count: int) -> list[Any]:
     return [a[..., k * size : (k + 1) * size] for k in range(count)]
 
 
+def _first(state: Any, x: Any, w_hh: Any) -> Any:
+    """The states before the first step: zeros where there are none."""
+    if state is None:
+        return array_module(x).zeros((x.shape[1], w_hh.shape[1]), x.dtype)
+    return state
+
+
 def _start(g: Any, state: Any) -> Any:
     return array_module(state).zeros_like(state) if g is None else g
 
@@ -119,9 +126,8 @@ def rnn(
     x: Any, h0: Any, w_ih: Any, w_hh: Any, b: Any, lengths: Any, reverse: bool, nonlinearity: str
 ) -> tuple[Any, Any]:
     """See `minidl_kernels.reference.recurrent.rnn`, the definition."""
-    xp, masks = array_module(x), _masks(x, lengths)
-    out, h, turned = _inputs(x, w_ih, b), h0, _turned(w_hh)
-    room = xp.empty_like(h0)
+    xp, masks, h = array_module(x), _masks(x, lengths), _first(h0, x, w_hh)
+    out, turned, room = _inputs(x, w_ih, b), _turned(w_hh), xp.empty_like(h)
     for t in _order(x, reverse):
         now = out[t]
         now += xp.matmul(h, turned, out=room)
@@ -148,6 +154,7 @@ def rnn_gradient(
     of_x: bool = True,
 ) -> tuple[Any, ...]:
     """See `minidl_kernels.reference.recurrent.rnn_gradient`, the definition."""
+    of_h, h0 = h0 is not None, _first(h0, x, w_hh)
     xp, masks = array_module(x), _masks(x, lengths)
     ga, gh = 1 - out * out, _start(g_h, h0)
     for t in reversed(_order(x, reverse)):
@@ -161,7 +168,7 @@ def rnn_gradient(
     before = _before(out, h0, masks, reverse)
     return (
         _backward(ga, w_ih) if of_x else None,
-        gh,
+        gh if of_h else None,
         _weights(ga, x, masks),
         _weights(ga, before, masks),
         ga.sum((0, 1)),
@@ -176,10 +183,11 @@ def lstm(
     x: Any, h0: Any, c0: Any, w_ih: Any, w_hh: Any, b: Any, lengths: Any, reverse: bool
 ) -> tuple[Any, ...]:
     """See `minidl_kernels.reference.recurrent.lstm`, the definition."""
-    xp, masks, size = array_module(x), _masks(x, lengths), h0.shape[1]
-    gates, h, c, turned = _inputs(x, w_ih, b), h0, c0, _turned(w_hh)
+    xp, masks, size = array_module(x), _masks(x, lengths), w_hh.shape[1]
+    h, c = _first(h0, x, w_hh), _first(c0, x, w_hh)
+    gates, turned = _inputs(x, w_ih, b), _turned(w_hh)
     out, cells = (xp.empty((*x.shape[:2], size), x.dtype) for _ in range(2))
-    wide, room = xp.empty((len(h0), 4 * size), x.dtype), xp.empty_like(out[0])
+    wide, room = xp.empty((len(h), 4 * size), x.dtype), xp.empty_like(out[0])
     for t in _order(x, reverse):
         a = gates[t]
         a += xp.matmul(h, turned, out=wide)
@@ -214,7 +222,9 @@ def lstm_gradient(
     of_x: bool = True,
 ) -> tuple[Any, ...]:
     """See `minidl_kernels.reference.recurrent.lstm_gradient`, the definition."""
-    xp, masks, size = array_module(x), _masks(x, lengths), h0.shape[1]
+    of_h, h0 = h0 is not None, _first(h0, x, w_hh)
+    of_c, c0 = c0 is not None, _first(c0, x, w_hh)
+    xp, masks, size = array_module(x), _masks(x, lengths), w_hh.shape[1]
     i, f, g, o = _parts(gates, 4)
     bent = xp.tanh(cells)
     to_cell = o * (1 - bent * bent)
@@ -235,8 +245,8 @@ def lstm_gradient(
     before = _before(out, h0, masks, reverse)
     return (
         _backward(ga, w_ih) if of_x else None,
-        gh,
-        gc,
+        gh if of_h else None,
+        gc if of_c else None,
         _weights(ga, x, masks),
         _weights(ga, before, masks),
         ga.sum((0, 1)),
@@ -251,11 +261,11 @@ def gru(
     x: Any, h0: Any, w_ih: Any, w_hh: Any, b_ih: Any, b_hh: Any, lengths: Any, reverse: bool
 ) -> tuple[Any, ...]:
     """See `minidl_kernels.reference.recurrent.gru`, the definition."""
-    xp, masks, size = array_module(x), _masks(x, lengths), h0.shape[1]
+    xp, masks, size = array_module(x), _masks(x, lengths), w_hh.shape[1]
     gates = xp.empty((*x.shape[:2], 4 * size), x.dtype)
     gates[..., : 3 * size] = _inputs(x, w_ih, b_ih)
-    out, h, turned = xp.empty((*x.shape[:2], size), x.dtype), h0, _turned(w_hh)
-    u = xp.empty((len(h0), 3 * size), x.dtype)
+    out, h, turned = xp.empty((*x.shape[:2], size), x.dtype), _first(h0, x, w_hh), _turned(w_hh)
+    u = xp.empty((len(h), 3 * size), x.dtype)
     for t in _order(x, reverse):
         r, z, n, q = _parts(gates[t], 4)
         xp.matmul(h, turned, out=u)
@@ -290,7 +300,8 @@ def gru_gradient(
     of_x: bool = True,
 ) -> tuple[Any, ...]:
     """See `minidl_kernels.reference.recurrent.gru_gradient`, the definition."""
-    xp, masks, size = array_module(x), _masks(x, lengths), h0.shape[1]
+    of_h, h0 = h0 is not None, _first(h0, x, w_hh)
+    xp, masks, size = array_module(x), _masks(x, lengths), w_hh.shape[1]
     r, z, n, q = _parts(gates, 4)
     before = _before(out, h0, masks, reverse)
     grown = xp.empty_like(gates)  # first the factors of gh, for r, z, q and n
@@ -308,4 +319,5 @@ def gru_gradient(
     gu = xp.ascontiguousarray(grown[..., : 3 * size])
     ga = xp.concatenate([g_r, g_z, g_n], axis=2)
     g_ih, g_hh = _weights(ga, x, masks), _weights(gu, before, masks)
-    return _backward(ga, w_ih) if of_x else None, gh, g_ih, g_hh, ga.sum((0, 1)), gu.sum((0, 1))
+    gx, gh = _backward(ga, w_ih) if of_x else None, gh if of_h else None
+    return gx, gh, g_ih, g_hh, ga.sum((0, 1)), gu.sum((0, 1))

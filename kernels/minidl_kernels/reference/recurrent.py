@@ -7,6 +7,9 @@ what is given out for it beyond is 0, and its final state is that after its last
 
 The gradients are by hand, backwards through time; g_out, g_h and g_c are the gradients of the
 results, or None where nobody used one. Without `of_x` the gradient of x is None.
+
+h0 or c0 may be None, for zeros that have no gradient (which is None). What is multiplied by them
+need not be: a kernel may take the product for 0 even if there is infinity or NaN in w_hh.
 """
 
 from typing import Any
@@ -32,6 +35,11 @@ def _or_zero(bias: Any) -> Any:
     return 0 if bias is None else bias
 
 
+def _first(state: Any, x: Any, w_hh: Any) -> Any:
+    """The states before the first step."""
+    return np.zeros((x.shape[1], w_hh.shape[1]), x.dtype) if state is None else state
+
+
 def _final(g: Any, h0: Any, b: int) -> Any:
     """The gradient of a final state with which the way back begins."""
     return np.zeros_like(h0[b]) if g is None else g[b].copy()
@@ -45,7 +53,8 @@ def rnn(
     w_ih (H, I), w_hh (H, H), b (H,); nonlinearity "tanh" or "relu"
     Returns out (T, B, H), all states, and h_n (B, H), the final ones.
     """
-    out, h_n = np.zeros((*x.shape[:2], h0.shape[1]), x.dtype), h0.copy()
+    h_n = _first(h0, x, w_hh).copy()
+    out = np.zeros((*x.shape[:2], h_n.shape[1]), x.dtype)
     for s in range(x.shape[1]):
         for t, _ in _steps(x, lengths, s, reverse):
             a = w_ih @ x[t, s] + w_hh @ h_n[s] + _or_zero(b)
@@ -67,6 +76,7 @@ def rnn_gradient(
     of_x: bool = True,
 ) -> tuple[Any, ...]:
     """Gradients (gx, gh0, gw_ih, gw_hh, gb) of rnn; the slope of relu at 0 is 0."""
+    of_h, h0 = h0 is not None, _first(h0, x, w_hh)
     gx, gh0, gw_ih, gw_hh = (np.zeros_like(a) for a in (x, h0, w_ih, w_hh))
     gb = np.zeros(len(w_hh), x.dtype)
     for s in range(x.shape[1]):
@@ -83,7 +93,7 @@ def rnn_gradient(
             gw_hh += np.outer(ga, h_before)
             gb += ga
         gh0[s] = gh
-    return gx if of_x else None, gh0, gw_ih, gw_hh, gb
+    return gx if of_x else None, gh0 if of_h else None, gw_ih, gw_hh, gb
 
 
 def lstm(
@@ -98,10 +108,10 @@ def lstm(
     Returns out (T, B, H), h_n, c_n (B, H), and for the gradient gates (T, B, 4H) after their σ and
     tanh, and cells (T, B, H), the states c; both are 0 beyond the end of a sequence.
     """
-    (steps, count), size = x.shape[:2], h0.shape[1]
+    (steps, count), size = x.shape[:2], w_hh.shape[1]
     out, cells = np.zeros((steps, count, size), x.dtype), np.zeros((steps, count, size), x.dtype)
     gates = np.zeros((steps, count, 4 * size), x.dtype)
-    h_n, c_n = h0.copy(), c0.copy()
+    h_n, c_n = _first(h0, x, w_hh).copy(), _first(c0, x, w_hh).copy()
     for s in range(count):
         for t, _ in _steps(x, lengths, s, reverse):
             i, f, g, o = np.split(w_ih @ x[t, s] + w_hh @ h_n[s] + _or_zero(b), 4)
@@ -129,6 +139,8 @@ def lstm_gradient(
     of_x: bool = True,
 ) -> tuple[Any, ...]:
     """Gradients (gx, gh0, gc0, gw_ih, gw_hh, gb) of lstm."""
+    of_h, h0 = h0 is not None, _first(h0, x, w_hh)
+    of_c, c0 = c0 is not None, _first(c0, x, w_hh)
     gx, gh0, gc0, gw_ih, gw_hh = (np.zeros_like(a) for a in (x, h0, c0, w_ih, w_hh))
     gb = np.zeros(len(w_hh), x.dtype)
     for s in range(x.shape[1]):
@@ -155,7 +167,8 @@ def lstm_gradient(
             gw_hh += np.outer(ga, h_before)
             gb += ga
         gh0[s], gc0[s] = gh, gc
-    return gx if of_x else None, gh0, gc0, gw_ih, gw_hh, gb
+    states = gh0 if of_h else None, gc0 if of_c else None
+    return gx if of_x else None, *states, gw_ih, gw_hh, gb
 
 
 def gru(
@@ -170,12 +183,12 @@ def gru(
     Returns out (T, B, H), h_n (B, H), and for the gradient gates (T, B, 4H): r, z, n, q; they are
     0 beyond the end of a sequence.
     """
-    (steps, count), size = x.shape[:2], h0.shape[1]
+    (steps, count), size = x.shape[:2], w_hh.shape[1]
     out, gates = (
         np.zeros((steps, count, size), x.dtype),
         np.zeros((steps, count, 4 * size), x.dtype),
     )
-    h_n = h0.copy()
+    h_n = _first(h0, x, w_hh).copy()
     for s in range(count):
         for t, _ in _steps(x, lengths, s, reverse):
             a_r, a_z, a_n = np.split(w_ih @ x[t, s] + _or_zero(b_ih), 3)
@@ -201,6 +214,7 @@ def gru_gradient(
     of_x: bool = True,
 ) -> tuple[Any, ...]:
     """Gradients (gx, gh0, gw_ih, gw_hh, gb_ih, gb_hh) of gru."""
+    of_h, h0 = h0 is not None, _first(h0, x, w_hh)
     gx, gh0, gw_ih, gw_hh = (np.zeros_like(a) for a in (x, h0, w_ih, w_hh))
     gb_ih, gb_hh = np.zeros(len(w_ih), x.dtype), np.zeros(len(w_hh), x.dtype)
     for s in range(x.shape[1]):
@@ -220,4 +234,4 @@ def gru_gradient(
             gb_ih += ga
             gb_hh += gu
         gh0[s] = gh
-    return gx if of_x else None, gh0, gw_ih, gw_hh, gb_ih, gb_hh
+    return gx if of_x else None, gh0 if of_h else None, gw_ih, gw_hh, gb_ih, gb_hh
