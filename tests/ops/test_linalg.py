@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 import minidl
 from minidl import ops
 from minidl.errors import DtypeError, ShapeError
+from minidl_kernels.cpu import threads
 
 
 def T(*shape: int, dtype: str = "float64") -> Any:
@@ -98,6 +99,29 @@ def test_only_tracked_operands_get_a_gradient() -> None:
     x, y = T(2, 3).requires_grad_(), T(3, 2)
     (g,) = minidl.grad(ops.sum(ops.einsum("ij,jk->ik", x, y)), x)
     np.testing.assert_allclose(g.data, np.broadcast_to(plain(y).sum(1), (2, 3)))
+
+
+@pytest.mark.skipif(threads.cpus() < 2, reason="one CPU")
+@pytest.mark.parametrize(
+    "shapes",
+    [  # below and above what is left to BLAS, which may be told to use two threads
+        ((60, 60), (60, 60)), ((200, 300), (300, 100)), ((50, 100), (100,)), ((300, 500), (500,)),
+        ((8000,), (8000,)), ((30000,), (30000,)), ((20, 40, 60), (60, 30)), ((3, 90, 90), (90, 90)),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_the_same_bits_at_any_number_of_threads(shapes: Any) -> None:
+    before, seen = minidl.get_num_threads(), set()
+    try:
+        for number in (1, 2, 1, 2):
+            minidl.set_num_threads(number)
+            x, y = (T(*shape, dtype="float32").requires_grad_() for shape in shapes)
+            out = x @ y
+            ops.sum(out * out).backward()
+            seen.add(b"".join(plain(a).tobytes() for a in (out, x.grad, y.grad)))
+    finally:
+        minidl.set_num_threads(before)
+    assert len(seen) == 1
 
 
 letters = st.sampled_from("abcd")

@@ -9,7 +9,7 @@ A kernel with parallel loops starts through `launching`, which sees to four thin
               child computes on one thread, by the serial form of each kernel
     waiting   libgomp's idle threads spin for milliseconds on a core that BLAS then waits for: a
               product of 256x256 matrices and a loop in turn took 9 ms, of which 0.7 were work. So
-              they are told to give up after ten thousand turns, some 0.2 ms: longer than Python
+              they are told to give up after ten thousand turns, some 0.5 ms: longer than Python
               takes from one kernel to the next, for a thread that sleeps is late at the next
 
 Numba is not imported before the first launch. Choose its layer with NUMBA_THREADING_LAYER.
@@ -68,9 +68,9 @@ def set_num_threads(n: int) -> None:
         each other. Where NUMBA_NUM_THREADS is set, its number is the limit
 
     The default is NUMBA_NUM_THREADS or OMP_NUM_THREADS, else the number of CPUs. Kernels give the
-    same bits at any number; products of matrices by BLAS only at a fixed one. Raises ValueError
-    for an n below 1, TypeError for what is no whole number, and RuntimeError for more than one
-    thread in a forked child whose parent had already computed on several.
+    same bits at any number; products in float64, which are BLAS's, only at a fixed one. Raises
+    ValueError for an n below 1, TypeError for what is no whole number, and RuntimeError for more
+    than one thread in a forked child whose parent had already computed on several.
     """
     global count
     if isinstance(n, bool) or not hasattr(n, "__index__"):
