@@ -239,28 +239,14 @@ class Op:
         except BARE as error:
             raise self._explained(error, values) from None
         kept: Any = None
-        many = False
         if type(out) is not np.ndarray:
-            if type(out) is tuple:
-                if out and type(out[-1]) is Kept:
-                    kept = out[-1].values
-                    out = out[0] if len(out) == 2 else out[:-1]
-                many = type(out) is tuple
-            if many:
-                out = tuple([np.asarray(o) if isinstance(o, np.generic) else o for o in out])
-            elif isinstance(out, np.generic):
-                out = np.asarray(out)  # NumPy's reductions to a single number return scalars
-            elif self.elementwise and type(out) is not np.ndarray:
-                try:
-                    out = laid_out_like(out, *values)  # a device's functions forget the layout
-                except BARE as error:  # `out` is no array: what came was none
-                    raise self._explained(error, values) from None
+            out, kept = self._arrays(out, values)
         if kind is None:
             return out  # arrays in, arrays out: how derivatives run in an ordinary backward pass
         node = None
         if tracked and mode.recording:
             node = self._record(parents, values, tracked, options, out, kept)
-        if many:
+        if type(out) is tuple:
             result: Any = tuple(
                 [
                     tie(o, Port(node, i, o) if node is not None and o.dtype.kind == "f" else None)
@@ -274,6 +260,23 @@ class Op:
         if observers:
             tell("forward", self, args, options, result, node)
         return result
+
+    def _arrays(self, out: Any, values: Any) -> tuple[Any, Any]:
+        """What a forward function returned as an array or a tuple of them, and what it keeps."""
+        kept = None
+        if type(out) is tuple and out and type(out[-1]) is Kept:
+            kept = out[-1].values
+            out = out[0] if len(out) == 2 else out[:-1]
+        if type(out) is tuple:
+            out = tuple([np.asarray(o) if isinstance(o, np.generic) else o for o in out])
+        elif isinstance(out, np.generic):
+            out = np.asarray(out)  # NumPy's reductions to a single number return scalars
+        elif self.elementwise and type(out) is not np.ndarray:
+            try:
+                out = laid_out_like(out, *values)  # a device's functions forget the layout
+            except BARE as error:  # `out` is no array: what came was none
+                raise self._explained(error, values) from None
+        return out, kept
 
     def _record(
         self, parents: Any, values: Any, tracked: Any, options: Any, out: Any, kept: Any

@@ -73,8 +73,6 @@ def _derive(node: Node, g: Any, create_graph: bool, wanted: Sequence[bool] | Non
         and type(g) is np.ndarray
         and nodes.last_change <= node.order
     ):
-        if recipe.only is not None:
-            return (recipe.only(g, *saved),)
         if recipe.single:
             return [d(g, *[saved[s] for s in slots]) for d, slots, _ in recipe.calls]
         if recipe.joint is not None:
@@ -214,6 +212,7 @@ def walk(
     heap: list[tuple[int, Any]] = []
     targets: Any = None if ends is None else set(ends)
     needed: Any = None if ends is None else _needed(outputs, ends, through)
+    usual = ends is None and not create_graph
 
     def give(place: Any, g: Any, shared: bool) -> None:
         kind = type(place)
@@ -259,7 +258,18 @@ def walk(
                 if node not in needed:
                     continue
                 wanted = [p in targets or _node_of(p) in needed for p in node.parents]
-            derived = _derive(node, g, create_graph, wanted)
+            recipe, saved = node.recipe, node.saved
+            if (  # the usual case, in short: one derivative, on an array
+                usual
+                and recipe is not None
+                and recipe.only is not None
+                and saved is not None
+                and type(g) is np.ndarray
+                and nodes.last_change <= node.order
+            ):
+                derived: Any = (recipe.only(g, *saved),)
+            else:
+                derived = _derive(node, g, create_graph, wanted)
             if observers:
                 line = getattr(node, "line", "")
                 event = Event("backward", node.op, line, gradient=g, gradients=derived)
