@@ -55,7 +55,8 @@ class _Plan:
         self.starts = frozenset(self.arrays.ravel().tolist())
         self.gradients: Any = np.zeros(len(params), np.intp)
         self.record: Any = np.zeros(len(_HEAD) + len(names))
-        self.format = f"{len(_HEAD)}n{len(names)}d"
+        self.write = struct.Struct(f"{len(_HEAD)}n{len(names)}d").pack_into
+        self.write_gradients = struct.Struct(f"{len(params)}n").pack_into
         known = (self.arrays, self.gradients, self.pieces)
         self.head = (*map(address, known), len(params))
         self.alive: list[Any] = []
@@ -72,8 +73,8 @@ class _Plan:
         if askew or not self.starts.isdisjoint(places):  # a gradient lies in what is written to
             gradients = [_copy(g, p) for g, p in zip(gradients, params, strict=True)]
             places = [address(g) for g in gradients]
-        struct.pack_into(f"{len(places)}n", self.gradients, 0, *places)
-        struct.pack_into(self.format, self.record, 0, *self.head, *numbers)
+        self.write_gradients(self.gradients, 0, *places)
+        self.write(self.record, 0, *self.head, *numbers)
         launch(kernels[self.wide], len(self.pieces), self.record, 0, self.serial)
         return True
 
