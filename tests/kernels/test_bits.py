@@ -47,8 +47,10 @@ for name in sorted(module.name for module in pkgutil.iter_modules(cpu.__path__))
         if (task or isinstance(made, Kernel) and made.parallel is not None) and made not in seen:
             print("alone", made.__module__, made.__name__, sep="\t")
 """
-# What `race` measures a machine with, and what starts the threads, are no kernels.
+# Sums by index are one task; what `race` measures a machine with, and what starts the threads, are
+# no kernels.
 OTHERS = [
+    *(["alone", "minidl_kernels.cpu.indexing", f"add_rows{kind}"] for kind in ("", "_of_doubles")),
     ["alone", "minidl_kernels.cpu.launch", "_nothing"],
     *(["alone", "minidl_kernels.cpu.limits", name] for name in ("_copy", "_multiply")),
 ]
