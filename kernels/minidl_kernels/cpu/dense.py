@@ -36,7 +36,7 @@ from minidl_kernels.cpu.blocks import (
 from minidl_kernels.cpu.compiling import helper
 from minidl_kernels.cpu.few import FEW, few_rows
 from minidl_kernels.cpu.launch import floats, launch, record
-from minidl_kernels.cpu.memory import address, contiguous
+from minidl_kernels.cpu.memory import FLOAT, address, contiguous
 from minidl_kernels.cpu.simd import (
     LANES,
     load,
@@ -84,11 +84,11 @@ def _rows_of(x: Any) -> tuple[Any, int]:
 def linear(x: Any, w: Any, bias: Any, activation: str | None) -> Any:
     """See `minidl_kernels.reference.dense.linear`, the definition."""
     (m, k), n = x.shape, w.shape[0]
-    if x.dtype != np.float32 or 0 in (m, n, k):
+    if x.dtype is not FLOAT or not m * n * k:
         return generic.linear(x, w, bias, activation)
     (x, xm), (w, wn, wk) = _rows_of(x), matrix(w)
     bias = None if bias is None else contiguous(bias)
-    y = np.empty((m, n), np.float32)
+    y = np.empty((m, n), FLOAT)
     workers = 1 if m * n * k < SMALL else threads.count
     few = m <= FEW
     rows, columns, blocks = cut(n, 1 if few else m, workers, ROWS, GROUP)
@@ -112,13 +112,13 @@ def linear_gradient(
 ) -> tuple[Any, Any, Any]:
     """See `minidl_kernels.reference.dense.linear_gradient`, the definition."""
     (m, n), k = g.shape, x.shape[1]
-    if g.dtype != np.float32 or 0 in (m, n, k):
+    if g.dtype is not FLOAT or not m * n * k:
         return generic.linear_gradient(g, x, w, out, activation, of_x, of_w, of_bias)
     (g, gn), (x, xm), (w, wn, wk) = _rows_of(g), _rows_of(x), matrix(w)
-    gx = np.empty((m, k), np.float32) if of_x else None
+    gx = np.empty((m, k), FLOAT) if of_x else None
     turned = wk != 1  # then gw lies as w does
-    gw: Any = np.empty((k, n) if turned else (n, k), np.float32) if of_w else None
-    gbias = np.empty(n, np.float32) if of_bias else None
+    gw: Any = np.empty((k, n) if turned else (n, k), FLOAT) if of_w else None
+    gbias = np.empty(n, FLOAT) if of_bias else None
     out = g if activation is None else contiguous(out)
     workers = 1 if m * n * k < SMALL else threads.count
 
@@ -128,7 +128,7 @@ def linear_gradient(
         if m * sn <= OWN:
             place, own = 0, m * sn
         else:
-            s = np.empty((m, sn), np.float32)
+            s = np.empty((m, sn), FLOAT)
             place = address(s)
     x_rows, x_columns, inputs = cut(m, k, workers)
     inputs = inputs if of_x else 0

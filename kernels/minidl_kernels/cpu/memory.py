@@ -6,7 +6,9 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["address", "channels_last_memory", "contiguous", "empty", "flat"]
+__all__ = ["FLOAT", "address", "channels_last_memory", "contiguous", "empty", "flat"]
+
+FLOAT = np.dtype(np.float32)  # one object stands for it in all arrays, so that `is` will do
 
 
 def contiguous(x: Any) -> Any:

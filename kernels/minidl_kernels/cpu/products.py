@@ -23,7 +23,7 @@ from minidl_kernels.cpu.blocks import (
 )
 from minidl_kernels.cpu.few import FEW, few_rows
 from minidl_kernels.cpu.launch import launch, record
-from minidl_kernels.cpu.memory import address, contiguous
+from minidl_kernels.cpu.memory import FLOAT, address, contiguous
 from minidl_kernels.generic import products as generic
 
 __all__ = ["matmul", "warm_up"]
@@ -40,7 +40,7 @@ _arguments = record(np.dtype([(name, np.intp) for name in _NAMES]))
 
 def matmul(a: Any, b: Any) -> Any:
     """See `minidl_kernels.reference.products.matmul`, the definition."""
-    if a.dtype != np.float32 or b.dtype != np.float32 or 0 in a.shape or 0 in b.shape:
+    if a.dtype is not FLOAT or b.dtype is not FLOAT or not a.size * b.size:
         return generic.matmul(a, b)
     if b.ndim == 2 and a.ndim > 2:  # all rows at once
         return matmul(a.reshape(-1, a.shape[-1]), b).reshape(*a.shape[:-1], b.shape[1])
@@ -58,7 +58,7 @@ def _product(a: Any, b: Any) -> Any:
     if n <= FEW:
         return np.ascontiguousarray(_few(b.T, a).T)
     (a, am, ak), (b, bk, bn) = matrix(a), matrix(b)
-    c = np.empty((m, n), np.float32)
+    c = np.empty((m, n), FLOAT)
     workers = 1 if m * n * k < SMALL else threads.count
     rows, columns, blocks = cut(m, n, workers)
     args = (
@@ -73,7 +73,7 @@ def _few(x: Any, w: Any) -> Any:
     """x (P, K) @ w.T for a few rows x, as the transposed product w (R, K) @ x.T."""
     (few, k), many = x.shape, w.shape[0]
     x, (w, wr, wk) = contiguous(x), matrix(w)
-    y = np.empty((few, many), np.float32)
+    y = np.empty((few, many), FLOAT)
     workers = 1 if few * many * k < SMALL else threads.count
     rows, columns, blocks = cut(many, 1, workers, PIECE)
     args = (
@@ -89,7 +89,7 @@ def _stack(a: Any, b: Any) -> Any:
     lead = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
     (m, k), n, count = a.shape[-2:], b.shape[-1], math.prod(lead)
     (a, az, am, ak), (b, bz, bk, bn) = _flat(a, lead), _flat(b, lead)
-    c = np.empty((*lead, m, n), np.float32)
+    c = np.empty((*lead, m, n), FLOAT)
     workers = 1 if count * m * n * k < SMALL else threads.count
     rows, columns, each = cut(m, n, 1 if count >= MANY or count % workers == 0 else workers)
     args = (
