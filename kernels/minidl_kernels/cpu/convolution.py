@@ -23,6 +23,8 @@ from minidl_kernels.generic.arrays import channels_first, channels_last
 
 __all__ = ["conv", "conv_input", "conv_weight", "warm_up"]
 
+_output_sizes = functools.lru_cache(1024)(generic.output_sizes)
+
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
@@ -43,15 +45,13 @@ def conv(
     activation: str | None = None,
 ) -> Any:
     """Convolution, plus a bias (O,), then "relu": x (N, C, *S), w -> (N, O, *P), channels-last."""
-    n, c, *spatial = x.shape
-    o, _, *kernel = w.shape
-    out = generic.output_sizes(spatial, kernel, stride, padding, dilation)
+    (n, c), o, kernel = x.shape[:2], len(w), w.shape[2:]
+    out = _output_sizes(x.shape[2:], kernel, stride, padding, dilation)
     options = (stride, padding, dilation, groups, x.dtype)
     choice = plans.choose("forward", x.shape, w.shape, *options)
     if choice.algorithm == "im2col" or 0 in (n, c, o, *out):
         return generic.conv(x, w, stride, padding, dilation, groups, bias, activation)
     y = empty((n, *out, o), x.dtype)
-    taps = np.arange(math.prod(kernel))
     before = tuple(b for b, _ in padding)
     shift = _shift(bias, activation, o)
     relu = activation == "relu"
@@ -63,6 +63,7 @@ def conv(
         _rows(x), w, False, before, y, shift, relu, choice.deep
     ):
         return channels_first(y)
+    taps = _all_taps(math.prod(kernel))
     _direct(x, w, False, taps, kernel, stride, before, dilation, groups, y, shift, relu)
     return channels_first(y)
 
@@ -97,19 +98,38 @@ def conv_input(
         before = tuple(b for b, _ in padding)
         _depthwise(channels_last(g), w, kernel, (stride, before, dilation), gx, swapped=True)
         return channels_first(gx)
-    axes = [phases(*axis) for axis in zip(spatial, kernel, stride, padding, dilation, strict=True)]
-    whole = all(len(axis) == step for axis, step in zip(axes, stride, strict=True))
+    parts, whole = _phases(tuple(spatial), tuple(kernel), stride, padding, dilation)
     gx = (empty if whole else np.zeros)((n, *spatial, c), g.dtype)
     g, ones = channels_last(g), (1,) * len(stride)
+    for here, taps, sizes, before, spread in parts:
+        _direct(g, w, True, taps, sizes, ones, before, spread, groups, gx[:, *here])
+    return channels_first(gx)
+
+
+@functools.lru_cache(1024)
+def _phases(
+    spatial: Ints, kernel: Ints, stride: Ints, padding: Pairs, dilation: Ints
+) -> tuple[Any, bool]:
+    """`phases` of all axes together, and whether they are all places of the input.
+
+    Each is the places, where each tap comes among those used (-1: it isn't), how many these are on
+    each axis, their padding, their dilation.
+    """
+    axes = [phases(*axis) for axis in zip(spatial, kernel, stride, padding, dilation, strict=True)]
+    found = []
     for phase in itertools.product(*axes):
         starts, used, before, spread = zip(*phase, strict=True)
-        taps = np.full(kernel, -1)
-        taps[np.ix_(*used)] = np.arange(math.prod(map(len, used))).reshape([*map(len, used)])
+        sizes = tuple(map(len, used))
+        taps = np.full(kernel, -1, np.intp)
+        taps[np.ix_(*used)] = np.arange(math.prod(sizes)).reshape(sizes)
         here = tuple(slice(i, None, step) for i, step in zip(starts, stride, strict=True))
-        part = gx[:, *here]
-        sizes = [*map(len, used)]
-        _direct(g, w, True, taps.reshape(-1), sizes, ones, before, spread, groups, part)
-    return channels_first(gx)
+        found.append((here, taps.reshape(-1), sizes, before, spread))
+    return found, all(len(axis) == step for axis, step in zip(axes, stride, strict=True))
+
+
+@functools.lru_cache(64)
+def _all_taps(count: int) -> Any:
+    return np.arange(count, dtype=np.intp)
 
 
 def phases(size: int, kernel: int, stride: int, pads: tuple[int, int], dilation: int) -> Any:
@@ -155,7 +175,7 @@ def conv_weight(
     args = p._replace(
         x=address(x), y=address(g), gw=address(gw), partial=address(partial),
         chunks=chunks, parts=parts,
-    ).packed()  # fmt: skip
+    )  # fmt: skip
     room = p.strip * _strip(p) + 16 + p.rows * p.columns * 16 + taps * 16
     launch(direct.weight_chunk, chunks * parts, args, room, _few(p))
     launch(direct.add_chunks, panels, args, room, _few(p))
@@ -189,14 +209,14 @@ def _direct(
 ) -> None:
     """Write into y (N, *P, O) the convolution of x (N, *S, C), both channels-last."""
     x, p = _geometry(x, y.shape[-1], kernel, stride, before, dilation, groups, y)
-    w, places = contiguous(w), np.ascontiguousarray(taps, np.intp)
+    w = contiguous(w)
     used, blocks = math.prod(kernel), groups * -(-p.o // 16)
     panels = empty(blocks * used * p.c * 16, y.dtype)
     args = p._replace(
-        x=address(x), w=address(w), panels=address(panels), places=address(places), y=address(y),
+        x=address(x), w=address(w), panels=address(panels), places=address(taps), y=address(y),
         taps=taps.size, used=used, swapped=int(swapped),
         bias=0 if bias is None else address(bias), relu=int(relu),
-    ).packed()  # fmt: skip
+    )  # fmt: skip
     room = max(p.strip * _strip(p), -(-taps.size // 8) * 8 * 16)
     tasks = p.n * p.od * -(-p.oh // p.rows) * -(-p.ow // p.columns)
     launch(direct.pack_filters, blocks, args, room, _few(p))
@@ -236,7 +256,7 @@ def _rows(x: Any) -> Any:
         ih=rows, iw=pixels // rows, c=c, xn=xn, xh=pixels // rows * xs[-1], xw=xs[-1], xc=xc,
         x=address(memory), y=address(y),
     )  # fmt: skip
-    launch(direct.turn, n * rows, p.packed(), 0, False)
+    launch(direct.turn, n * rows, p, 0, False)
     return y
 
 
@@ -252,13 +272,13 @@ def _depthwise(
     if swapped and set(stride) == set(dilation) == {1}:  # a convolution with the kernel turned over
         w, swapped = w[..., *[slice(None, None, -1)] * len(kernel)], False
         before = tuple(k - 1 - b for k, b in zip(kernel, before, strict=True))
-    x, p = _channelwise(_rows(x), y, tuple(kernel), (stride, before, dilation), swapped)
+    x, p = _channelwise(_rows(x), y, kernel, (stride, before, dilation))
     w = np.ascontiguousarray(w.reshape(len(w), -1).T)
     args = p._replace(
         x=address(x), w=address(w), y=address(y),
-        bias=0 if bias is None else address(bias), relu=int(relu),
+        bias=0 if bias is None else address(bias), relu=int(relu), swapped=int(swapped),
     )  # fmt: skip
-    if _in_blocks(p):
+    if not swapped and _in_blocks(p):
         tasks = p.n * -(-p.oh // depthwise.ROWS)
         launch(depthwise.forward(p.kh, p.sh), tasks, args, 0, _few(p))
     else:
@@ -267,7 +287,7 @@ def _depthwise(
 
 def _depthwise_weight(x: Any, g: Any, kernel: Any, options: Any) -> Any:
     """The gradient of the weights, (C, taps)."""
-    x, p = _channelwise(_rows(x), g, tuple(kernel), options, False)
+    x, p = _channelwise(_rows(x), g, kernel, options)
     taps, c = math.prod(kernel), p.groups
     if _in_blocks(p):
         run, units, wide = depthwise.weight_chunk(p.kh, p.sh), p.n * -(-p.oh // 2), -(-c // 8) * 8
@@ -288,16 +308,13 @@ def _in_blocks(p: direct.Geometry) -> bool:
     square = p.kd == p.od == p.id == 1 and p.kh == p.kw and p.sh == p.sw and p.dh == p.dw == 1
     large = p.oh >= depthwise.ROWS and p.ow >= depthwise.PIXELS and p.groups >= 8
     over = p.pw < p.kw and (p.ow - 1) * p.sw - p.pw < p.iw  # each output lies over some input
-    return square and p.kh in (3, 5, 7) and p.sh in (1, 2) and large and over and not p.swapped
+    return square and p.kh in (3, 5, 7) and p.sh in (1, 2) and large and over
 
 
-def _channelwise(
-    x: Any, y: Any, kernel: Ints, options: Any, swapped: bool
-) -> tuple[Any, direct.Geometry]:
+def _channelwise(x: Any, y: Any, kernel: Any, options: Any) -> tuple[Any, direct.Geometry]:
     """`_geometry` for `depthwise`."""
     stride, before, dilation = options
-    x, p = _geometry(x, x.shape[-1], kernel, stride, before, dilation, x.shape[-1], y)
-    return x, p._replace(swapped=int(swapped))
+    return _geometry(x, x.shape[-1], kernel, stride, before, dilation, x.shape[-1], y)
 
 
 def _geometry(

@@ -82,10 +82,6 @@ class Geometry(NamedTuple):
     chunks: int = 0
     parts: int = 0
 
-    def packed(self) -> Any:
-        """The numbers in a row, which is how a record of them lies in memory."""
-        return np.array(self, np.intp)
-
 
 _RECORD = np.dtype([(name, np.intp) for name in Geometry._fields])
 geometry = record(_RECORD)
