@@ -10,6 +10,7 @@ number of threads.
 Channels that do not fill vectors, and other dtypes than float32, are left to array code.
 """
 
+import functools
 import math
 from typing import Any, NamedTuple
 
@@ -42,6 +43,7 @@ Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
 CHUNKS = 16  # of the sums for the bias
+_space = functools.lru_cache(512)(output_sizes)
 FUSED = ("direct", "winograd")
 SHORT = 32  # numbers of a filter up to which `direct_pool_weight` is faster than the way apart
 FEW = 1 << 14  # numbers below which one thread is faster
@@ -65,10 +67,6 @@ class Pool(NamedTuple):
     sums: int = 0  # (chunks, C)
     chunks: int = 0
 
-    def packed(self) -> Any:
-        """The numbers in a row, which is how a record of them lies in memory."""
-        return np.array(self, np.intp)
-
 
 _pool = record(np.dtype([(name, np.intp) for name in Pool._fields]))
 
@@ -85,7 +83,7 @@ def conv_pool(
     size: Ints,
 ) -> tuple[Any, Any]:
     """Convolution, bias, activation, maximum: x (N, C, H, W) -> y, place (N, O, P, Q), uint8."""
-    o, space = w.shape[0], output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    o, space = w.shape[0], _space(x.shape[2:], w.shape[2:], stride, padding, dilation)
     out = (x.shape[0], space[0] // size[0], space[1] // size[1], o)
     options, relu = (stride, padding, dilation, groups), activation == "relu"
     choice = plans.choose("forward", x.shape, w.shape, *options, x.dtype)
@@ -106,7 +104,7 @@ def conv_pool(
     args = Pool(
         n, height, width, o, out[1], out[2], size[0], size[1], int(relu),
         address(full), address(y), address(place),
-    ).packed()  # fmt: skip
+    )  # fmt: skip
     launch(pool_row, n * out[1], args, 0, full.size < FEW)
     return channels_first(y), channels_first(place)
 
@@ -169,7 +167,7 @@ def conv_pool_gradient(
         found = _winograd_gradient(g, place, None, x, w, *options, of_x, of_w, of_bias)
         if found is not None:
             return found
-    space = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    space = _space(x.shape[2:], w.shape[2:], stride, padding, dilation)
     g, gbias = unpool(g, place, (len(x), o, *space), size)
     return _apart(g, gbias, x, w, options, of_x, of_w, of_bias)
 
@@ -245,7 +243,7 @@ def unpool(g: Any, place: Any, shape: Ints, size: Ints) -> tuple[Any, Any]:
     args = Pool(
         n, height, width, o, p, q, size[0], size[1], 0, address(gy), address(g), address(place),
         address(sums), CHUNKS,
-    ).packed()  # fmt: skip
+    )  # fmt: skip
     launch(unpool_rows, CHUNKS, args, 0, gy.size < FEW)
     return channels_first(gy), sums.sum(axis=0)
 
@@ -290,7 +288,7 @@ def relu_gradient(g: Any, y: Any) -> tuple[Any, Any]:
     pixels = math.prod(g.shape[:-1])
     args = Pool(
         pixels, 1, 1, o, 1, 1, 1, 1, 1, address(gz), address(g), address(y), address(sums), CHUNKS
-    ).packed()
+    )
     launch(mask_pixels, CHUNKS, args, 0, g.size < FEW)
     return channels_first(gz), sums.sum(axis=0)
 

@@ -102,10 +102,6 @@ class Tiles(NamedTuple):
         """How many blocks of 4 x 4 outputs there are."""
         return self.n * -(-self.p // 4) * -(-self.q // 4)
 
-    def packed(self) -> Any:
-        """The numbers in a row, which is how a record of them lies in memory."""
-        return np.array(self, np.intp)
-
 
 def wide(channels: int) -> int:
     """`row_of` outside of compiled code."""

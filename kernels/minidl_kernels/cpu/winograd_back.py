@@ -15,6 +15,7 @@ A task has some images, takes a few tiles of them at a time through all steps in
 cache, and keeps sums of its own, which are added in order: the same bits at any number of threads.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -49,6 +50,8 @@ from minidl_kernels.cpu.winograd_weight import finish_gradient, spread
 
 __all__ = ["fits", "gradients"]
 
+Ints = tuple[int, ...]
+
 LARGEST = 8 << 10  # filters, whose sums a core's own cache must hold beside the tiles
 ROOM = 150 << 10  # numbers of a task's transformed tiles: what a core's own cache holds
 LEAST = 72  # tiles of a task, where there are so many: to add its sums takes time
@@ -62,7 +65,7 @@ def fits(n: int, c: int, o: int) -> bool:
 
 
 def gradients(
-    x: Any, w: Any, before: Any, g: Any, place: Any, mask: Any, of_x: bool, of_w: bool
+    x: Any, w: Any, before: Ints, g: Any, place: Any, mask: Any, of_x: bool, of_w: bool
 ) -> Any:  # fmt: skip
     """The gradients of x, w and bias, None where not wanted; None for all if one is not finite.
 
@@ -70,37 +73,42 @@ def gradients(
     g : that of the maxima of 2 x 2 outputs, (N, P, Q, O), whose places are `place`; or of
         relu(outputs), which are `mask`. All of them contiguous, O in whole vectors.
     """
-    (n, h, width, c), (_, p, q, o) = x.shape, g.shape
-    if place is not None:
-        p, q = 2 * p, 2 * q
-    w, bad = contiguous(w), np.zeros(1, np.intp)
-    tiles = Tiles(
-        n, h, width, c, p, q, o, before[0], before[1], 0,
-        x=address(x), filters=address(w), swapped=1, y=address(g), bad=address(bad),
-        place=0 if place is None else address(place), mask=0 if mask is None else address(mask),
-    )  # fmt: skip
-    parts = max(1, min(PARTS, n, tiles.tiles // LEAST))
-    parts -= parts % 2 if parts > 1 else 0
-    d_row, v_row, blocks, inputs = winograd.wide(o), winograd.wide(c), -(-o // 16), -(-c // 16)
-    each = max(1, min(-(-tiles.tiles // parts), ROOM // (POINTS * (d_row + v_row))))
-    gx, gw = np.empty(x.shape, np.float32), np.empty(w.shape, np.float32)
+    tiles, swapped, room = _cut(x.shape, g.shape, before, place is not None)
+    w, bad, parts, c, o = contiguous(w), np.zeros(1, np.intp), tiles.parts, tiles.c, tiles.o
+    blocks, inputs = -(-o // TILE_COLUMNS), -(-c // TILE_COLUMNS)
+    gx: Any = np.empty(x.shape, np.float32) if of_x else None
+    gw: Any = np.empty(w.shape, np.float32) if of_w else None
     u = np.empty(of_x * inputs * POINTS * (o + 1) * TILE_COLUMNS, np.float32)
     sums = np.empty(of_w * parts * blocks * POINTS * (c + 1) * TILE_COLUMNS, np.float32)
     biases = np.empty((parts, o), np.float32)
-    tiles = tiles._replace(
-        each=each, parts=parts, u=address(u), gx=address(gx) if of_x else 0,
-        sums=address(sums) if of_w else 0, biases=address(biases),
-    )  # fmt: skip
     if of_x:
-        launch(filters, inputs, tiles._replace(c=o, o=c).packed(), tiles.buffer, False)
-    room = POINTS * (each * (d_row + v_row) + 64) + tiles.buffer
-    launch(back, parts, tiles.packed(), room, False)
+        args = swapped._replace(filters=address(w), u=address(u))
+        launch(filters, inputs, args, tiles.buffer, False)
+    tiles = tiles._replace(
+        x=address(x), y=address(g), filters=address(gw) if of_w else 0, bad=address(bad),
+        place=0 if place is None else address(place), mask=0 if mask is None else address(mask),
+        u=address(u), gx=address(gx) if of_x else 0, sums=address(sums) if of_w else 0,
+        biases=address(biases),
+    )  # fmt: skip
+    launch(back, parts, tiles, room, False)
     if of_w:
-        args = tiles._replace(filters=address(gw)).packed()
-        launch(from_parts, blocks, args, tiles.buffer, False)
-    if bad[0]:
-        return None
-    return gx if of_x else None, gw if of_w else None, biases.sum(axis=0)
+        launch(from_parts, blocks, tiles, tiles.buffer, False)
+    return None if bad[0] else (gx, gw, biases.sum(axis=0))
+
+
+@functools.lru_cache(512)
+def _cut(x: Ints, g: Ints, before: Ints, pooled: bool) -> tuple[Tiles, Tiles, int]:
+    """The sizes, those that the filters are transformed with, and how much room a task needs."""
+    (n, h, width, c), (_, p, q, o) = x, g
+    if pooled:
+        p, q = 2 * p, 2 * q
+    tiles = Tiles(n, h, width, c, p, q, o, before[0], before[1], 0, swapped=1)
+    parts = max(1, min(PARTS, n, tiles.tiles // LEAST))
+    parts -= parts % 2 if parts > 1 else 0
+    numbers = POINTS * (winograd.wide(c) + winograd.wide(o))  # of a tile
+    each = max(1, min(-(-tiles.tiles // parts), ROOM // numbers))
+    tiles = tiles._replace(each=each, parts=parts)
+    return tiles, tiles._replace(c=o, o=c), each * numbers + 64 * POINTS + tiles.buffer
 
 
 @helper

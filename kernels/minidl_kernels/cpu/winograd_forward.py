@@ -1,5 +1,6 @@
 """Winograd's F(4x4, 3x3): the convolution, and the gradient of its input. See `winograd`."""
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from minidl_kernels.cpu.winograd import (
 )
 
 __all__ = ["convolve", "filters"]
+
+Ints = tuple[int, ...]
 
 DEPTH = 256  # input channels of which `deep_forward` transforms filters at a time: 590 kB
 TASK = 200 << 10  # numbers of a task's transformed tiles: what a core's own cache holds
@@ -45,34 +48,39 @@ def convolve(
 
     Returns whether all of it is finite.
     """
-    (n, h, width, c), (_, p, q, o) = x.shape, y.shape
-    w, bad = contiguous(w), np.zeros(1, np.intp)
-    if place is not None:
-        p, q = 2 * p, 2 * q
-    tiles = Tiles(
-        n, h, width, c, p, q, o, before[0], before[1], 4,
-        x=address(x), filters=address(w), swapped=int(turned), turned=int(turned),
-        y=address(y),
-        bias=0 if bias is None else address(bias), relu=int(relu), bad=address(bad),
-        place=0 if place is None else address(place),
+    tiles, tasks, room = _cut(x.shape, y.shape, tuple(before), place is not None, deep)
+    w, bad, blocks = contiguous(w), np.zeros(1, np.intp), -(-tiles.o // TILE_COLUMNS)
+    buffer, c, swapped = tiles.buffer, tiles.c, int(turned)
+    v = np.empty(POINTS * tiles.tiles * winograd.wide(c) if deep else 0, np.float32)
+    u = np.empty(0 if deep else blocks * POINTS * (c + 1) * TILE_COLUMNS, np.float32)
+    tiles = tiles._replace(
+        x=address(x), filters=address(w), swapped=swapped, turned=swapped, u=address(u),
+        v=address(v), y=address(y), bias=0 if bias is None else address(bias), relu=int(relu),
+        bad=address(bad), place=0 if place is None else address(place),
     )  # fmt: skip
-    count, blocks, buffer = tiles.tiles, -(-o // TILE_COLUMNS), tiles.buffer
-    wide = winograd.wide(c) + winograd.wide(o)
     if deep:
-        v = np.empty(POINTS * count * winograd.wide(c), np.float32)
-        args = tiles._replace(v=address(v)).packed()
-        launch(inputs, -(-count // 4), args, buffer, False)
-        room = POINTS * (DEPTH + 1 + count + 1) * TILE_COLUMNS + buffer
-        launch(deep_forward, blocks, args, room, False)
-        return not bad[0]
-    u = np.empty(blocks * POINTS * (c + 1) * TILE_COLUMNS, np.float32)
-    each = max(FEWEST, TASK // (POINTS * wide))
-    tasks = -(-count // each)
-    each = -(-count // (tasks + tasks % 2))  # an even number of equal tasks
-    args = tiles._replace(u=address(u), each=each).packed()
-    launch(filters, blocks, args, buffer, False)
-    launch(forward, -(-count // each), args, POINTS * each * wide + buffer, False)
+        launch(inputs, tasks, tiles, buffer, False)
+        launch(deep_forward, blocks, tiles, room, False)
+    else:
+        launch(filters, blocks, tiles, buffer, False)
+        launch(forward, tasks, tiles, room, False)
     return not bad[0]
+
+
+@functools.lru_cache(512)
+def _cut(x: Ints, y: Ints, before: Ints, pooled: bool, deep: bool) -> tuple[Tiles, int, int]:
+    """The sizes, how many tasks there are, and how much room a task needs."""
+    (n, h, width, c), (_, p, q, o) = x, y
+    if pooled:
+        p, q = 2 * p, 2 * q
+    tiles = Tiles(n, h, width, c, p, q, o, before[0], before[1], 0)
+    count, wide = tiles.tiles, winograd.wide(c) + winograd.wide(o)
+    if deep:
+        room = POINTS * (DEPTH + 1 + count + 1) * TILE_COLUMNS + tiles.buffer
+        return tiles._replace(each=4), -(-count // 4), room
+    tasks = -(-count // max(FEWEST, TASK // (POINTS * wide)))
+    each = -(-count // (tasks + tasks % 2))  # an even number of equal tasks
+    return tiles._replace(each=each), -(-count // each), POINTS * each * wide + tiles.buffer
 
 
 @helper

@@ -50,7 +50,7 @@ def gradient(x: Any, g: Any, before: Any, gw: Any, deep: bool = False) -> bool:
     tiles = tiles._replace(v=address(v), d=address(d), u=address(sums))
     for begin in range(0, count, chunk):
         end = min(count, begin + chunk)
-        args = tiles._replace(begin=begin, end=end).packed()
+        args = tiles._replace(begin=begin, end=end)
         launch(pairs, -(-(end - begin) // 4), args, buffer, False)
         if not deep:
             launch(products, POINTS * blocks, args, 0, False)
