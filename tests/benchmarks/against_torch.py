@@ -100,7 +100,7 @@ class Runner:
     @property
     def name(self) -> str:
         title = {"minidl": "minidl", "torch": "PyTorch", "jax": "JAX"}[self.engine]
-        return f"{title} {self.form.replace('_', ' ')}".strip()
+        return " ".join([title, *self.form.replace("_", " ").split()])
 
 
 def forms(work: str, options: argparse.Namespace) -> list[tuple[str, str]]:
