@@ -205,14 +205,14 @@ def index_add(draw: Draw) -> Any:
     return draw.scaled(rows, 33), draw.rng.integers(0, rows // 3, rows), rows // 3
 
 
-def matmul(draw: Draw) -> Any:
-    m, k, n = (draw.size(size, 10 * size) for size in (17, 30, 19))
-    return draw.scaled(m, k), draw(k, n)
+def matmul(rows: int, transposed: bool = False) -> Callable[[Draw], Any]:
+    def arguments(draw: Draw) -> Any:
+        m, k, n = min(rows, draw.size(17, 170)), draw.size(30, 304), draw.size(19, 590)
+        if transposed:
+            return draw.scaled(k, m).T, draw(n, k).T
+        return draw.scaled(m, k), draw(k, n)
 
-
-def matmul_of_few(draw: Draw) -> Any:
-    k, n = draw.size(30, 300), draw.size(19, 590)
-    return draw.scaled(5, k), draw(k, n)
+    return arguments
 
 
 def matmul_of_stacks(draw: Draw) -> Any:
@@ -385,8 +385,11 @@ CALLS: dict[str, Callable[[Draw], Any]] = {
     "index_add": index_add,
     **{kind: recurrent(kind) for kind in BLOCKS},
     **{f"{kind}_gradient": recurrent_gradient(kind) for kind in BLOCKS},
-    "matmul": matmul,
-    "matmul: few rows": matmul_of_few,
+    "matmul": matmul(170),
+    "matmul: transposed": matmul(170, transposed=True),
+    "matmul: eight rows": matmul(8),
+    "matmul: few rows": matmul(5),
+    "matmul: few rows, transposed": matmul(5, transposed=True),
     "matmul: stacks": matmul_of_stacks,
     **{f"linear: {a}": linear(a) for a in (None, "relu", "sigmoid", "tanh")},
     "linear: few rows": linear_of_few,
