@@ -109,7 +109,7 @@ def _pack_rows(
 @helper
 def _copy(a: Any, a0: int, am: int, ak: int, rows: int, steps: int, room: Any) -> None:
     """A (rows, steps), which lies column by column, as rows with steps of STEP."""
-    high = rows - rows % LANES if am == 1 else 0
+    high = rows - rows % LANES
     whole = steps - steps % LANES
     for k in range(0, whole, LANES):
         for m in range(0, high, LANES):
