@@ -263,8 +263,8 @@ def _rows(
     while done < m:
         left = m - done
         rows = min(left, TILE_ROWS)
-        if TILE_ROWS < left < 2 * TILE_ROWS:
-            rows = (left + 1) // 2  # not 6 + 1: small tiles are slow
+        if TILE_ROWS < left < 2 * TILE_ROWS and width > LANES:
+            rows = (left + 1) // 2  # not 6 + 1: small tiles are slow; of 8 columns, any
         i, j = a0 + done * am, c0 + done * cm
         gemm_tile(rows, a, i, am, ak, at, b, b0, bk, bt, steps, depth, c, j, cm, width, add)
         done += rows
