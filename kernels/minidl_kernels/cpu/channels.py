@@ -20,7 +20,7 @@ import numpy as np
 from minidl_kernels.cpu.compiling import helper
 from minidl_kernels.cpu.launch import doubles, floats, launch, record
 from minidl_kernels.cpu.memory import address, channels_last_memory, contiguous
-from minidl_kernels.cpu.simd import LANES, fma, load, store
+from minidl_kernels.cpu.simd import LANES, fma, load, load_first, store, store_first
 from minidl_kernels.cpu.threads import SMALL
 from minidl_kernels.generic.arrays import channels_last
 
@@ -91,12 +91,7 @@ def sums_of_part_of_doubles(task: int, room: int, args: int) -> None:
 @helper
 def _sums_of_part(p: Any, task: int, a: Any, x: Any, centre: Any, out: Any) -> None:
     first, last = p.rows * task // PARTS, p.rows * (task + 1) // PARTS
-    if p.what == 0:
-        _sums(0, a, x, first, last, p.c, centre, 0, out, task * p.c)
-    elif p.what == 1:
-        _sums(1, a, x, first, last, p.c, centre, 0, out, task * p.c)
-    else:
-        _sums(2, a, x, first, last, p.c, centre, 0, out, task * p.c)
+    _sums(p.what, a, x, first, last, p.c, centre, 0, out, task * p.c)
 
 
 def _changed(x: Any, g: Any, centre: Any, slope: Any, shift: Any, of_g: Any) -> Any:
@@ -288,35 +283,25 @@ def _sums(
     """Sums over rows: of a (0), of (a - centre)² (1), or of a (x - centre) (2), by column."""
     for j in range(sums_at, sums_at + c):
         sums[j] = a.dtype.type(0)
-    fours = last - (last - first) % 4
-    _add_rows(what, 4, a, x, first, fours, c, centre, centre_at, sums, sums_at)
-    _add_rows(what, 1, a, x, fours, last, c, centre, centre_at, sums, sums_at)
-
-
-@helper
-def _add_rows(
-    what: int, many: int, a: Any, x: Any, first: int, last: int, c: int, centre: Any,
-    centre_at: int, sums: Any, sums_at: int,
-) -> None:  # fmt: skip
-    """Add rows to the sums, one or four at a time."""
-    whole = c - c % LANES
-    for at in range(first * c, last * c, many * c):
+    whole, fours = c - c % LANES, (last - (last - first) % 4) * c
+    for at in range(first * c, fours, 4 * c):
         for j in range(0, whole, LANES):
             middle = load(centre, centre_at + j)
-            added = _term(what, a, x, at + j, middle)
-            if many == 4:
-                added = added + _term(what, a, x, at + c + j, middle)
-                more = _term(what, a, x, at + 2 * c + j, middle)
-                added = added + (more + _term(what, a, x, at + 3 * c + j, middle))
-            store(sums, sums_at + j, load(sums, sums_at + j) + added)
-        for j in range(whole, c):
-            for i in range(at + j, at + j + many * c, c):
-                value = a[i]
-                if what == 1:
-                    value = (value - centre[centre_at + j]) * (value - centre[centre_at + j])
-                elif what == 2:
-                    value = value * (x[i] - centre[centre_at + j])
-                sums[sums_at + j] += value
+            one, two = _term(what, a, x, at + j, middle), _term(what, a, x, at + c + j, middle)
+            three = _term(what, a, x, at + 2 * c + j, middle)
+            four = _term(what, a, x, at + 3 * c + j, middle)
+            added = load(sums, sums_at + j) + ((one + two) + (three + four))
+            store(sums, sums_at + j, added)
+    for at in range(first * c, last * c, c):
+        for j in range(0 if at >= fours else whole, c, LANES):
+            left = min(c - j, LANES)
+            value, middle = load_first(a, at + j, left), load_first(centre, centre_at + j, left)
+            if what == 1:
+                value = (value - middle) * (value - middle)
+            elif what == 2:
+                value = value * (load_first(x, at + j, left) - middle)
+            value = load_first(sums, sums_at + j, left) + value
+            store_first(sums, sums_at + j, value, left)
 
 
 @helper
