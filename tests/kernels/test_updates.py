@@ -172,6 +172,13 @@ def test_gradients_of_any_memory():
         np.testing.assert_array_equal(p, before - np.float32(0.5))
 
 
+def test_a_gradient_of_another_shape_is_never_read_beyond_its_end():
+    p, m, v = (np.ones(9, np.float32) for _ in range(3))
+    with pytest.raises(ValueError, match="broadcast"):
+        kernels.adam_(p, np.ones(3, np.float32), m, v, None, 1, 0.1, 0.9, 0.99, 1e-8, 0.0, False)
+    assert (p == 1).all()
+
+
 def test_read_only_parameters_are_refused():
     p = np.zeros(3, "float32")
     p.flags.writeable = False

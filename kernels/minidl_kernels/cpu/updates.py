@@ -48,7 +48,7 @@ class _Plan:
 
     def __init__(self, lists: Sequence[Sequence[Any]], names: Sequence[str]) -> None:
         params = lists[0]
-        self.layouts = [(p.strides, p.dtype) for p in params]
+        self.layouts = [(p.shape, p.strides, p.dtype) for p in params]
         self.wide, self.mask = params[0].dtype == np.float64, params[0].itemsize - 1
         self.pieces, self.serial = _cut(tuple([p.size for p in params]))
         self.arrays = np.array([[address(a) for a in arrays] for arrays in lists], np.intp)
@@ -63,11 +63,13 @@ class _Plan:
 
     def launch(self, kernels: Any, params: Any, gradients: Any, *numbers: float) -> bool:
         """Run the kernel of the dtype on all pieces; False if a gradient is no array like p."""
-        if [(g.strides, g.dtype) for g in gradients] != self.layouts:
+        if [(g.shape, g.strides, g.dtype) for g in gradients] != self.layouts:
             both = list(zip(gradients, params, strict=True))
             if any(type(g) is not np.ndarray or g.dtype != p.dtype for g, p in both):
                 return False
-            gradients = [g if g.strides == p.strides else _copy(g, p) for g, p in both]
+            gradients = [
+                g if (g.shape, g.strides) == (p.shape, p.strides) else _copy(g, p) for g, p in both
+            ]
         places = [address(g) for g in gradients]
         askew = functools.reduce(operator.or_, places) & self.mask
         if askew or not self.starts.isdisjoint(places):  # a gradient lies in what is written to
