@@ -61,7 +61,7 @@ def conv_pool_gradient(
     space = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     g, gbias = unpool(g, place, (len(x), len(w), *space), size)
     options = stride, padding, dilation, groups
-    return _apart(g, gbias, x, w, options, of_x, of_w, of_bias)
+    return _apart(g, gbias, x, w, options, of_x=of_x, of_w=of_w, of_bias=of_bias)
 
 
 def conv_relu_gradient(
@@ -80,11 +80,11 @@ def conv_relu_gradient(
     """Gradients of x, w and bias from g, that of `out` (N, O, *P); None if not asked for."""
     g, gbias = relu_gradient(g, out)
     options = stride, padding, dilation, groups
-    return _apart(g, gbias, x, w, options, of_x, of_w, of_bias)
+    return _apart(g, gbias, x, w, options, of_x=of_x, of_w=of_w, of_bias=of_bias)
 
 
 def _apart(
-    g: Any, gbias: Any, x: Any, w: Any, options: Any, of_x: bool, of_w: bool, of_bias: bool
+    g: Any, gbias: Any, x: Any, w: Any, options: Any, *, of_x: bool, of_w: bool, of_bias: bool
 ) -> tuple[Any, Any, Any]:
     """The gradients of the convolution, from g, that of its result."""
     return (
