@@ -115,7 +115,7 @@ def nansum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None)
 
 @op(
     x=lambda g, x_shape, dim, keepdim: expand_to(
-        restored(g, x_shape, dim, keepdim) / (_count(x_shape, dim) or math.nan), x_shape
+        restored(g, x_shape, dim, keepdim) / (_count(x_shape, dim) or 1), x_shape
     ),
     quiet=True,
     linear_in=("x",),
