@@ -81,7 +81,9 @@ CASES = {
     "3-d 16 12x28x28 32": Case(2, 16, (12, 28, 28), 32, 3, 1, 1),
     "small 16 8x8 16": square(1, 16, 8, 16, 3, 1, 1),
 }
-SQUARE = list(CASES)[:4]  # the issue's 3x3 shapes
+SQUARE = list(CASES)[:4]  # 3x3, as in the middle of large networks
+SAMPLE = 0.01  # seconds: so long calls are timed in a row, after as many that are not
+SETTLE = 0.1  # seconds between samples: idle threads of the engine before spin for a while
 KINDS = ("forward", "input", "weight")
 OURS = ("minidl", "im2col")
 TORCH = ("torch", "torch keep", "torch last", "torch last keep")
@@ -135,7 +137,7 @@ def torch(name: str, last: bool) -> dict[str, Callable[[], Any]]:
 
 
 def work(engine: str, threads: int, cpu: bool) -> None:
-    """Answer each line "case<TAB>kind" with the least time of a few calls, in milliseconds."""
+    """Answer each line "case<TAB>kind" with the median time of some calls, in milliseconds."""
     if engine in OURS:
         import minidl as engine_module
 
@@ -159,13 +161,18 @@ def work(engine: str, threads: int, cpu: bool) -> None:
                 case: minidl(case, engine == "im2col") if ours else torch(case, "last" in engine)
             }
         run = made[case][kind]
+        timed(run, clock)
+        print(statistics.median(timed(run, clock)) * 1e3, flush=True)
+
+
+def timed(run: Callable[[], Any], clock: Callable[[], float]) -> list[float]:
+    """The times of some calls in a row, which take SAMPLE together."""
+    times: list[float] = []
+    while len(times) < 5 or sum(times) < SAMPLE:
+        start = clock()
         run()
-        times = []
-        for _ in range(5):
-            start = clock()
-            run()
-            times.append(clock() - start)
-        print(statistics.median(times) * 1e3, flush=True)
+        times.append(clock() - start)
+    return times
 
 
 def main() -> None:
@@ -195,6 +202,8 @@ def main() -> None:
 
     def ask(engine: str, case: str, kind: str) -> float:
         worker = workers[engine]
+        if not args.cpu:
+            time.sleep(SETTLE)
         assert worker.stdin is not None
         assert worker.stdout is not None
         worker.stdin.write(f"{case}\t{kind}\n")

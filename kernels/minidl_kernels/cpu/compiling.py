@@ -17,7 +17,7 @@ import hashlib
 import logging
 import sys
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, overload
 
@@ -28,7 +28,7 @@ from numba.core.registry import CPUDispatcher
 
 from minidl_kernels.cpu import threads
 
-__all__ = ["Kernel", "both_forms", "c_function", "compiled", "helper", "native"]
+__all__ = ["Kernel", "c_function", "compiled", "helper", "native"]
 
 # Sums keep their order, and NaN and infinity what they mean: no fastmath unless a kernel asks.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -59,35 +59,18 @@ class Kernel:
         with threads.lock:
             return self.parallel(*args)
 
-    def sized(self, elements: int, *args: Any) -> Any:
-        """Run on one thread if there are few elements, for which a launch would not pay."""
-        return self.serial(*args) if elements < threads.SMALL else self(*args)
+    def compile_for(self, *args: Any) -> None:
+        """Run each of its forms once, so that both are there whatever number of threads is set."""
+        threads.enter()
+        self.serial(*args)
+        if self.parallel is not None:
+            with threads.lock or contextlib.nullcontext():
+                self.parallel(*args)
 
     def cached_in(self) -> list[str | None]:
         """Where each form is kept on disk; None for one that cannot be."""
         forms = [form for form in (self.serial, self.parallel) if form is not None]
         return [form.run.stats.cache_path for form in forms]
-
-
-@contextlib.contextmanager
-def both_forms() -> Iterator[None]:
-    """Inside the with-block each call of a kernel runs both of its forms."""
-    run, sized = Kernel.__call__, Kernel.sized
-
-    def both(self: Kernel, *args: Any) -> Any:
-        threads.enter()
-        found = self.serial(*args)
-        if self.parallel is not None:
-            with threads.lock or contextlib.nullcontext():
-                self.parallel(*args)
-        return found
-
-    try:
-        Kernel.__call__ = both  # type: ignore[method-assign]
-        Kernel.sized = lambda self, _, *args: both(self, *args)  # type: ignore[method-assign]
-        yield
-    finally:
-        Kernel.__call__, Kernel.sized = run, sized  # type: ignore[method-assign]
 
 
 class _Form:

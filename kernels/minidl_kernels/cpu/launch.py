@@ -98,10 +98,11 @@ def _each(kernel: int, tasks: int, room: int, step: int, args: int) -> None:
         _call(kernel, task, room + numba.get_thread_id() * step, args)
 
 
-def compile_both() -> None:
-    """Compile the loop over tasks for one thread and for several, ahead of the first launch."""
-    for serial in (True, False):
-        launch(_nothing, 2, (), 0, serial)
+def compile_loops() -> None:
+    """Compile the loops over tasks, for one thread and for several, ahead of the first launch."""
+    nothing, here = _compiled.get(_nothing) or _compile(_nothing), _here.desk
+    for loop in (_alone, _each):
+        loop.compile_for(nothing.address, 2, here.room.address, here.room.step, here.address)
 
 
 def _nothing(task: int, room: int, args: int) -> None:
