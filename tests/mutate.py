@@ -12,6 +12,7 @@ the reason, in tests/gradients/equivalent.py; every other survivor is a hole in 
 """
 
 import argparse
+import functools
 import json
 import os
 import random
@@ -28,7 +29,7 @@ from typing import Any
 
 HERE = Path(__file__).parent
 SECONDS = 30  # of a processor: a mutant that takes longer has made a loop endless
-MOST = 40  # cases for each function, those that take least time
+MOST = 40  # cases for each function: of ops of its own file, then those that take least time
 sys.path[:0] = [str(HERE), *[str(HERE / name) for name in ("ops", "gradients")]]
 if __name__ == "__main__":
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -40,6 +41,7 @@ from mutants import Mutant, all_mutants  # noqa: E402
 from oracle import Ours, evaluate  # noqa: E402
 
 import minidl_kernels  # noqa: E402
+from minidl.ops import registry  # noqa: E402
 from minidl_kernels.generic import convolution  # noqa: E402
 
 Pair = tuple[str, Any]
@@ -79,9 +81,10 @@ def _run_by(name: str, case: Any) -> set[CodeType]:
 
 
 def ordered(cases: dict[CodeType, list[Pair]]) -> dict[CodeType, list[Pair]]:
-    """The same, the cases that take least time first. Raises unless the proof stands for all.
+    """The same, in the order in which they are tried. Raises unless the proof stands for all.
 
-    A proof that fails of itself would kill every mutant.
+    First the cases of the function's own file, then those that take least time. A proof that fails
+    of itself would kill every mutant.
     """
     pairs = {id(case): (name, case) for concerned in cases.values() for name, case in concerned}
     taken: dict[int, float] = {}
@@ -90,8 +93,15 @@ def ordered(cases: dict[CodeType, list[Pair]]) -> dict[CodeType, list[Pair]]:
         if failed := killer([pair]):
             raise SystemExit(f"no mutant is planted, and the proof fails: {failed}")
         taken[key] = time.perf_counter() - start
+
+    def rank(code: CodeType, pair: Pair) -> tuple[bool, float]:
+        op = registry.get(pair[0])
+        forward = getattr(op, "forward", getattr(op, "function", None))
+        here = forward is not None and forward.__code__.co_filename == code.co_filename
+        return not here, taken[id(pair[1])]
+
     return {
-        code: sorted(concerned, key=lambda pair: taken[id(pair[1])])[:MOST]
+        code: sorted(concerned, key=functools.partial(rank, code))[:MOST]
         for code, concerned in cases.items()
     }
 

@@ -14,9 +14,11 @@ ANY_NEGATIVE = "of a shape NumPy takes any one negative length for the unknown o
 HELD = "arrays and tensors do alike where nothing is differentiated by them"
 OVERWRITTEN = "what it writes too far the next line writes over"
 GATES = "it is 0 there already, for the gates are; it guards against infinite gradients alone"
+CHECKED = "a check of arguments: test_bad_input.py sees it"
 BROADCASTS = "without it the shape broadcasts to the same"
 
 COUNT = "math.prod([shape[axis] for axis in _checks.axes('mean', dim, len(shape))])"
+ROW_PRODUCT = "matmul(reshape(g, (*g.shape[:-1], 1, g.shape[-1])), swap(y))"
 EINSUM = "array_module(x).einsum(f'{every},{every}->{left}', "
 SCALE = "rstd if weight is None else rstd * weight"
 
@@ -31,17 +33,24 @@ EQUIVALENT: dict[Key, str] = {
     ("_gelu_tanh_slope", "12", "13", 1): "the slope is 0 or 1 to the last bit from 12 on",
     # ---- minidl/ops/arithmetic.py, elementary.py, classification.py
     ("_pow_x", "1", "2", 1): TIMES_ZERO,
-    ("bernoulli_nll.x", "clamp((1 - x) * x, 1e-12)", "clamp(1e-12, (1 - x) * x)", 0): COMMUTES,
     ("atan2.input", "_distance(input, other)", "_distance(other, input)", 0): COMMUTES,
     ("atan2.other", "_distance(input, other)", "_distance(other, input)", 0): COMMUTES,
     ("_distance", "1", "2", 0): "0 is divided by it",
-    ("logistic_loss.x", "laid_out_like(kernels.logistic_loss_input(g, x, target), g)",
+    ("logistic_loss.x", "laid_out_like(kernels.logistic_loss_input(g, x, target), x, g)",
      "kernels.logistic_loss_input(g, x, target)", 0): "a layout: test_layouts.py sees it",
+    ("logistic_loss.x", "laid_out_like(kernels.logistic_loss_input(g, x, target), x, g)",
+     "laid_out_like(kernels.logistic_loss_input(g, x, target), g, x)", 0):
+        "a layout: test_layouts.py sees it",
     ("logistic_loss.target", "laid_out_like(-g * x, g)", "-g * x", 0):
         "a layout: test_layouts.py sees it",
     ("_shares", "0", "1", 0): MASKED,
     ("_label_cross_entropy_definition", "raw(target)", "target", 0): HELD,
     ("_label_cross_entropy_definition", "raw(weight)", "weight", 0): HELD,
+    ("_linear_definition", "_check_linear(x, weight, bias, activation)", "x", 0): CHECKED,
+    ("_linear_definition", "_check_linear(x, weight, bias, activation)", "pass", 0): CHECKED,
+    ("_linear_definition", "_flat(x)", "x", 0): "a product takes more axes as well",
+    ("_matmul_dx", f"reshape({ROW_PRODUCT}, (*g.shape[:-1], x_shape[0]))", ROW_PRODUCT, 0):
+        "the tape sums over the axes that were broadcast",
     ("_matmul_dy", "sum(x * reshape(g, (*g.shape, 1)), tuple(range(len(x.shape) - 1)))",
      "x * reshape(g, (*g.shape, 1))", 0): "the tape sums over the axes that were broadcast",
     # ---- minidl/ops/indexing.py, shape.py, sorting.py, transfer.py
@@ -110,10 +119,9 @@ EQUIVALENT: dict[Key, str] = {
     ("_sorted", "1", "2", 0): "one more spare row",
     # ---- minidl/ops/recurrent.py
     ("_run", "unbind(x)", "x", 0): "a tensor is iterated over its first axis",
-    ("_run", "x.data if isinstance(x, TensorBase) else x",
-     "x if isinstance(x, TensorBase) else x.data", 0): HELD,
     ("_run", "1", "2", 2): ANY_NEGATIVE,
-    ("_run", "0", "1", 2): "beyond an end the definition's value is a constant, used by nobody",
+    ("_run", "0", "1", 0): "beyond an end any number will do that is not NaN",
+    ("_run", "0", "1", 3): "beyond an end the definition's value is a constant, used by nobody",
     ("_rnn_definition", "cell(x, states[0], w_ih, w_hh, b_ih, b_hh)",
      "cell(x, states[0], w_ih, w_hh, b_hh, b_ih)", 0): "the biases are added up",
     ("_lstm_definition", "lstm_cell(x, states, w_ih, w_hh, b_ih, b_hh)",
@@ -123,6 +131,7 @@ EQUIVALENT: dict[Key, str] = {
         "where x is NaN so is the largest of its row, and NaN equals nothing",
     ("_freedom", "int(unbiased)", "unbiased", 0): "a bool is 0 or 1",
     ("_count", f"float({COUNT})", COUNT, 0): "Python's numbers are weak: the dtype stays",
+    ("mean.x", "1", "2", 0): "of no elements it divides none",
     ("_std_dx", "1", "2", 0): TIMES_ZERO,
     ("_std_dx", "0", "1", 1): "of equal elements the deviations, which it is times, are 0",
     ("_std_dx", "0", "1", 2): "of equal elements the deviations, which it is times, are 0",

@@ -25,6 +25,7 @@ CASES = {
     "linear": [
         Case(A(4, 3), A(2, 3), A(2)),
         Case(A(3), A(2, 3)),
+        Case(A(2, 3, constant=True), A(2, 3)),
         Case(A(2, 2, 3), A(4, 3), A(4)),
         Case(A(2, 0, 3), A(2, 3), A(2)),
         Case(A(2, 0), A(3, 0), A(3)),

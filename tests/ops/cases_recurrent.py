@@ -23,7 +23,8 @@ def alone(kind: str, blocks: int, states: int) -> Any:
         for b in range(x.shape[1]):
             n = len(x) if lengths is None else int(lengths[b])
             one = x[:n, b : b + 1]
-            hx = tuple(s[None, b : b + 1] for s in first)
+            zeros = torch.zeros(1, 1, size, dtype=x.dtype)
+            hx = tuple(zeros if s is None else s[None, b : b + 1] for s in first)
             out, *final = layer(
                 one.flip(0) if turn else one, hx if states == 2 else hx[0], weights,
                 True, 1, 0.0, False, False, False,
@@ -58,6 +59,7 @@ def layer(kind: str, blocks: int, states: int = 1) -> list[Case]:
     return [
         Case(x, *first, *weights, *biases, torch=torch),
         Case(x, *first, *weights, torch=torch, reverse=True),
+        Case(A(3, 1, 2), *[None] * states, *weights, *biases, [2], torch=torch),
         Case(x, *first, *weights, biases[0], None, [3, 1], torch=torch),
         Case(x, *first, *weights, b_hh=biases[1], lengths=[2, 1], reverse=True, torch=torch),
         Case(A(4, 3, 1), *[W(3, 1)] * states, W(blocks, 1), W(blocks, 1), None, None,
