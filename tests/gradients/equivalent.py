@@ -8,6 +8,7 @@ Key = tuple[str, str, str, int]
 
 COMMUTES = "the two arguments have equal parts"
 MASKED = "what is changed is masked: `where` takes the other branch there, to any order"
+WEAK = "Python's numbers are weak: the dtype stays"
 TIMES_ZERO = "it is multiplied by 0 there"
 ROUNDING = "the same sums in another order, or along another layout: rounding and speed alone"
 ANY_NEGATIVE = "of a shape NumPy takes any one negative length for the unknown one"
@@ -130,7 +131,8 @@ EQUIVALENT: dict[Key, str] = {
     ("shared", "where(out != out, x != x, x == out)", "where(x != x, out != out, x == out)", 0):
         "where x is NaN so is the largest of its row, and NaN equals nothing",
     ("_freedom", "int(unbiased)", "unbiased", 0): "a bool is 0 or 1",
-    ("_count", f"float({COUNT})", COUNT, 0): "Python's numbers are weak: the dtype stays",
+    ("_count", "float(math.prod(shape))", "math.prod(shape)", 0): WEAK,
+    ("_count", f"float({COUNT})", COUNT, 0): WEAK,
     ("mean.x", "1", "2", 0): "of no elements it divides none",
     ("_std_dx", "1", "2", 0): TIMES_ZERO,
     ("_std_dx", "0", "1", 1): "of equal elements the deviations, which it is times, are 0",

@@ -72,6 +72,7 @@ CASES = {
         Case(A(2, 3), -1, 1),
         Case(A(2, 3), 0, 1),
         Case(D(5), math.inf),
+        Case(D(2, 3), math.inf, 1),
         Case(A(2, 1), -math.inf, 1, True),
         Case(A(0, 3), 2, 0),
     ],
