@@ -23,7 +23,7 @@ from minidl_kernels.generic.arrays import channels_first, channels_last
 
 __all__ = ["conv", "conv_input", "conv_weight", "warm_up"]
 
-_output_sizes = functools.lru_cache(1024)(generic.output_sizes)
+output_sizes = functools.lru_cache(1024)(generic.output_sizes)
 
 Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
@@ -46,7 +46,7 @@ def conv(
 ) -> Any:
     """Convolution, plus a bias (O,), then "relu": x (N, C, *S), w -> (N, O, *P), channels-last."""
     (n, c), o, kernel = x.shape[:2], len(w), w.shape[2:]
-    out = _output_sizes(x.shape[2:], kernel, stride, padding, dilation)
+    out = output_sizes(x.shape[2:], kernel, stride, padding, dilation)
     options = (stride, padding, dilation, groups, x.dtype)
     choice = plans.choose("forward", x.shape, w.shape, *options)
     if choice.algorithm == "im2col" or 0 in (n, c, o, *out):

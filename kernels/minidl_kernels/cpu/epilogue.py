@@ -10,7 +10,6 @@ number of threads.
 Channels that do not fill vectors, and other dtypes than float32, are left to array code.
 """
 
-import functools
 import math
 from typing import Any, NamedTuple
 
@@ -19,7 +18,14 @@ import numpy as np
 from minidl_kernels import plans
 from minidl_kernels.cpu import winograd_back, winograd_forward
 from minidl_kernels.cpu.conv_pool import direct_pool, direct_pool_weight
-from minidl_kernels.cpu.convolution import _rows, _shift, conv, conv_input, conv_weight
+from minidl_kernels.cpu.convolution import (
+    _rows,
+    _shift,
+    conv,
+    conv_input,
+    conv_weight,
+    output_sizes,
+)
 from minidl_kernels.cpu.launch import floats, launch, octets, record
 from minidl_kernels.cpu.memory import address, contiguous
 from minidl_kernels.cpu.simd import (
@@ -35,7 +41,6 @@ from minidl_kernels.cpu.simd import (
 from minidl_kernels.cpu.windows import OFF, best_of, through_relu
 from minidl_kernels.generic import epilogue as generic
 from minidl_kernels.generic.arrays import channels_first, channels_last
-from minidl_kernels.generic.convolution import output_sizes
 
 __all__ = ["conv_pool", "conv_pool_gradient", "conv_relu_gradient", "warm_up"]
 
@@ -43,7 +48,6 @@ Ints = tuple[int, ...]
 Pairs = tuple[tuple[int, int], ...]
 
 CHUNKS = 16  # of the sums for the bias
-_space = functools.lru_cache(512)(output_sizes)
 FUSED = ("direct", "winograd")
 SHORT = 32  # numbers of a filter up to which `direct_pool_weight` is faster than the way apart
 FEW = 1 << 14  # numbers below which one thread is faster
@@ -83,7 +87,7 @@ def conv_pool(
     size: Ints,
 ) -> tuple[Any, Any]:
     """Convolution, bias, activation, maximum: x (N, C, H, W) -> y, place (N, O, P, Q), uint8."""
-    o, space = w.shape[0], _space(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    o, space = w.shape[0], output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     out = (x.shape[0], space[0] // size[0], space[1] // size[1], o)
     options, relu = (stride, padding, dilation, groups), activation == "relu"
     choice = plans.choose("forward", x.shape, w.shape, *options, x.dtype)
@@ -167,7 +171,7 @@ def conv_pool_gradient(
         found = _winograd_gradient(g, place, None, x, w, *options, of_x, of_w, of_bias)
         if found is not None:
             return found
-    space = _space(x.shape[2:], w.shape[2:], stride, padding, dilation)
+    space = output_sizes(x.shape[2:], w.shape[2:], stride, padding, dilation)
     g, gbias = unpool(g, place, (len(x), o, *space), size)
     return _apart(g, gbias, x, w, options, of_x, of_w, of_bias)
 
