@@ -46,7 +46,7 @@ from minidl_kernels.cpu.winograd import (
     transform_input,
 )
 from minidl_kernels.cpu.winograd_forward import filters
-from minidl_kernels.cpu.winograd_weight import finish_gradient, spread
+from minidl_kernels.cpu.winograd_weight import finish_gradient, spread_tile
 
 __all__ = ["fits", "gradients"]
 
@@ -142,23 +142,8 @@ def _gradient_tile(p: Any, tile: int, buffer: Any) -> None:
 @helper
 def _transform_tile(p: Any, d: Any, d0: int, step: int, buffer: Any) -> None:
     """d[d0 + point * step + o] = (A g A')[point] of the 4 x 4 in the buffer."""
-    half = 16 * p.o
     for k in range(0, p.o, LANES):
-        for j in range(4):
-            i = j * p.o + k
-            r = spread(
-                load(buffer, i), load(buffer, i + 4 * p.o),
-                load(buffer, i + 8 * p.o), load(buffer, i + 12 * p.o),
-            )  # fmt: skip
-            for point in range(6):
-                store(buffer, half + (point * 4 + j) * LANES, r[point])
-        for i in range(6):
-            j = half + i * 4 * LANES
-            r = spread(
-                load(buffer, j), load(buffer, j + 8), load(buffer, j + 16), load(buffer, j + 24)
-            )
-            for point in range(6):
-                store(d, d0 + (i * 6 + point) * step + k, r[point])
+        spread_tile(buffer, k, 4 * p.o, p.o, d, d0 + k, step, buffer, 16 * p.o)
 
 
 @helper

@@ -21,7 +21,7 @@ from minidl_kernels.cpu.winograd import (
     window,
 )
 
-__all__ = ["finish_gradient", "gradient", "spread"]
+__all__ = ["finish_gradient", "gradient", "spread_tile"]
 
 CHUNK = 2 << 20  # numbers of transformed tiles at a time: 8 MB, what the last cache holds
 DEEP = 192  # tiles in a product at a time: so many rows of 64 bytes of both stay in the first cache
@@ -83,6 +83,23 @@ def _gather(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
 
 
 @helper
+def spread_tile(
+    g: Any, g0: int, down: int, right: int, d: Any, d0: int, step: int, buffer: Any, b0: int
+) -> None:  # fmt: skip
+    """d[d0 + point * step] = (A g A')[point] of a 4 x 4, eight channels; buffer[b0:] is room."""
+    for j in range(4):
+        i = g0 + j * right
+        r = spread(load(g, i), load(g, i + down), load(g, i + 2 * down), load(g, i + 3 * down))
+        for point in range(6):
+            store(buffer, b0 + (point * 4 + j) * LANES, r[point])
+    for i in range(6):
+        j = b0 + i * 4 * LANES
+        r = spread(load(buffer, j), load(buffer, j + 8), load(buffer, j + 16), load(buffer, j + 24))
+        for point in range(6):
+            store(d, d0 + (i * 6 + point) * step, r[point])
+
+
+@helper
 def _transform_gradient(
     p: Any, g: Any, tile: int, d: Any, d0: int, step: int, panel: int, buffer: Any
 ) -> None:  # fmt: skip
@@ -101,21 +118,7 @@ def _transform_gradient(
             for point in range(POINTS):
                 store(d, at + point * step, number(0.0))
             continue
-        for j in range(4):
-            i = first + j * right + k
-            r = spread(
-                load(source, i), load(source, i + down),
-                load(source, i + 2 * down), load(source, i + 3 * down),
-            )  # fmt: skip
-            for point in range(6):
-                store(buffer, half + (point * 4 + j) * LANES, r[point])
-        for i in range(6):
-            j = half + i * 4 * LANES
-            r = spread(
-                load(buffer, j), load(buffer, j + 8), load(buffer, j + 16), load(buffer, j + 24)
-            )
-            for point in range(6):
-                store(d, at + (i * 6 + point) * step, r[point])
+        spread_tile(source, first + k, down, right, d, at, step, buffer, half)
 
 
 def pairs(task: int, room: int, args: int) -> None:
