@@ -65,18 +65,22 @@ def matrix(x: Any) -> tuple[Any, int, int]:
 
 
 @functools.lru_cache(512)
-def cut(m: int, n: int, workers: int, rows: int = ROWS, columns: int = COLUMNS) -> Any:
+def cut(
+    m: int, n: int, workers: int, rows: int = ROWS, columns: int = COLUMNS, by_rows: bool = False
+) -> Any:
     """Rows and columns of blocks, at most so many, of which all workers get equally much; how many.
 
-    Columns are shared first, for then no two workers pack the same of B.
+    Columns are shared first, for then no two workers pack the same of B. `by_rows` it is rows, so
+    that a worker has rows of A and of C to itself, in its own cache from one step to the next.
     """
     down, across = -(-m // rows), -(-n // columns)
     if down * across % workers:
         panels, strips = -(-n // TILE_COLUMNS), -(-m // 6)
         wide = -(-across // workers) * workers
         high = -(-down // workers) * workers
-        # How much more than its share the busiest worker gets.
-        if -(-panels // wide) * wide * strips <= -(-strips // high) * high * panels * 1.05:
+        of_columns = -(-panels // wide) * wide * strips  # what the busiest worker has, times all
+        of_rows = -(-strips // high) * high * panels
+        if of_columns <= of_rows * (0.8 if by_rows else 1.05):
             across = wide
         else:
             down = high

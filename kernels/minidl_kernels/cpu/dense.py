@@ -12,6 +12,10 @@ products are shared in one launch:
 
     gx (M, K) = s (M, N) @ w (N, K)        gw (N, K) = s.T (N, M) @ x (M, K)
 
+A thread keeps to its rows of w, forward, in gw, and in the optimiser's step (`updates` cuts arrays
+the same way): they stay in its core's own cache. What one core wrote and another wants takes
+longer than the arithmetic: of 784 to 64 and back, 32 rows, Adam's step took 64 us, and now 42.
+
 Each sum runs in the order of its index, whatever the number of threads.
 """
 
@@ -91,7 +95,7 @@ def linear(x: Any, w: Any, bias: Any, activation: str | None) -> Any:
     y = np.empty((m, n), FLOAT)
     workers = 1 if m * n * k < SMALL else threads.count
     few = m <= FEW
-    rows, columns, blocks = cut(n, 1 if few else m, workers, ROWS, GROUP)
+    rows, columns, blocks = cut(n, 1 if few else m, workers, ROWS, GROUP, m <= n)
     args = (
         n, m, k, address(w), wn, wk, address(x), 1, xm, address(y), rows, columns,
         0 if bias is None else address(bias), ACTIVATIONS[activation], workers, blocks,
@@ -136,7 +140,7 @@ def linear_gradient(
         high, wide, left, right = k, n, (address(x), 1, xm), (place, sn, 1)
     else:
         high, wide, left, right = n, k, (place, 1, sn), (address(x), xm, 1)
-    w_rows, w_columns, weights = cut(high, wide, workers)
+    w_rows, w_columns, weights = cut(high, wide, workers, by_rows=True)
     args = (
         m, k, n, place, sn, 1, address(w), wn, wk, address(gx) if of_x else 0, x_rows, x_columns,
         high, wide, m, *left, *right, address(gw) if of_w else 0, w_rows, w_columns,
