@@ -431,26 +431,36 @@ def exp_below(typing: Any, x: Any) -> Any:
 
 
 def _exp_below(b: Any, x: Any) -> Any:
-    """e^x = 2^n e^r, |r| <= log(2) / 2.
+    """e^x = 2^n e^r, |r| <= log(2) / 2."""
+    power, r = _whole_power(b, x)
+    p = b.fmul(_polynomial(b, r, (*_TERMS, 1.0, 1.0)), power)
+    return b.select(b.fcmp_ordered("<", x, constant(x.type, -87.0)), constant(x.type, 0.0), p)
+
+
+# Of the polynomial of least relative error for e^r, 4e-9, from the highest power to the second.
+_TERMS = (1.3814474794e-3, 8.3687831359e-3, 4.1668394304e-2, 1.6666520085e-1, 4.9999993411e-1)
+
+
+def _whole_power(b: Any, x: Any) -> tuple[Any, Any]:
+    """2^n and r, with x = n log 2 + r.
 
     A sum of 1.5 * 2^23 + 127 and a small number is rounded to a whole one, whose lowest bits hold
-    n + 127: moved up, they are 2^n. The polynomial is the one of least relative error, 4e-9.
+    n + 127: moved up, they are 2^n.
     """
     vector, integers, magic = x.type, ir.VectorType(INT, LANES), 12582912.0 + 127
     n = fused(b, x, constant(vector, 1.44269504088896341), constant(vector, magic))
     power = b.bitcast(b.shl(b.bitcast(n, integers), lanes([23] * LANES)), vector)
     n = b.fsub(n, constant(vector, magic))
     r = fused(b, n, constant(vector, -0.693359375), x)
-    r = fused(b, n, constant(vector, 2.12194440e-4), r)
-    terms = (1.3814474794e-3, 8.3687831359e-3, 4.1668394304e-2, 1.6666520085e-1, 4.9999993411e-1)
-    p = b.fmul(_polynomial(b, r, (*terms, 1.0, 1.0)), power)
-    return b.select(b.fcmp_ordered("<", x, constant(vector, -87.0)), constant(vector, 0.0), p)
+    return power, fused(b, n, constant(vector, 2.12194440e-4), r)
 
 
-def _exp_or_infinity(b: Any, x: Any) -> Any:
-    """`_exp_below`, and infinity above 88.4: there n + 127 is 255, which stands for it."""
-    most = constant(x.type, 89.0)
-    return _exp_below(b, b.select(b.fcmp_ordered(">", x, most), most, x))
+def _within(b: Any, x: Any, low: float, high: float) -> Any:
+    """x, but no further out than low and high; NaN stays what it is."""
+    for comparison, bound in (("<", low), (">", high)):
+        end = constant(x.type, bound)
+        x = b.select(b.fcmp_ordered(comparison, x, end), end, x)
+    return x
 
 
 @intrinsic
@@ -460,31 +470,27 @@ def sigmoid(typing: Any, x: Any) -> Any:
 
     def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
         one = constant(args[0].type, 1.0)
-        return b.fdiv(one, b.fadd(one, _exp_or_infinity(b, b.fneg(args[0]))))
+        # e^-87 doesn't count beside 1; from 88.4 on the power is 2^128, which stands for infinity.
+        power, r = _whole_power(b, _within(b, b.fneg(args[0]), -87.0, 89.0))
+        return b.fdiv(one, fused(b, _polynomial(b, r, (*_TERMS, 1.0, 1.0)), power, one))
 
     return x(x), generate
 
 
 @intrinsic
 def tanh(typing: Any, x: Any) -> Any:
-    """Hyperbolic tangent of float32: 1 - 2 / (e^2x + 1), near 0 an odd polynomial (Cephes)."""
+    """Hyperbolic tangent of float32: y / (y + 2), where y = e^2x - 1.
+
+    y = 2^n (e^r - 1) + (2^n - 1) is as exact near 0, where n is 0, as elsewhere.
+    """
     _float32_only("tanh", x)
 
     def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        x, vector = args[0], args[0].type
-        one, two = constant(vector, 1.0), constant(vector, 2.0)
-        far = b.fsub(one, b.fdiv(two, b.fadd(_exp_or_infinity(b, b.fmul(two, x)), one)))
-        z = b.fmul(x, x)
-        terms = (
-            -5.70498872745e-3,
-            2.06390887954e-2,
-            -5.37397155531e-2,
-            1.33314422036e-1,
-            -3.33332819422e-1,
-        )
-        near = fused(b, b.fmul(_polynomial(b, z, terms), z), x, x)
-        small = b.fcmp_ordered("<", call(b, "llvm.fabs", vector, x), constant(vector, 0.625))
-        return b.select(small, near, far)
+        one, two = constant(args[0].type, 1.0), constant(args[0].type, 2.0)
+        power, r = _whole_power(b, _within(b, b.fmul(two, args[0]), -20.0, 20.0))
+        p = fused(b, _polynomial(b, r, _TERMS), b.fmul(r, r), r)
+        y = fused(b, p, power, b.fsub(power, one))
+        return b.fdiv(y, b.fadd(y, two))
 
     return x(x), generate
 
