@@ -36,6 +36,8 @@ KERNELS: dict[str, str] = {
     "avg_pool": "pooling",
     "avg_pool_input": "pooling",
     "index_add": "indexing",
+    "recurrent_layers": "recurrent",
+    "recurrent_layers_gradient": "recurrent",
     "rnn": "recurrent",
     "rnn_gradient": "recurrent",
     "lstm": "recurrent",

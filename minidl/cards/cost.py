@@ -34,6 +34,11 @@ def _recurrent(arrays: list[Any], first: int) -> int:
     return 2 * math.prod(x.shape[:2]) * (w_ih.size + w_hh.size)
 
 
+def _recurrent_layers(arrays: list[Any]) -> int:
+    steps, weights = math.prod(arrays[0].shape[:2]), arrays[3:]
+    return 2 * steps * sum([w.size for w in weights if w is not None and w.ndim == 2])
+
+
 def _conv_pool(a: list[Any]) -> int:
     x, w, _, *options = a[:6]
     places = windows("conv_pool", x.shape[2:], w.shape[2:], *options)
@@ -53,6 +58,7 @@ _FORMULAS: dict[str, tuple[str, Formula]] = {
     "rnn": (_RECURRENT, lambda a, out: _recurrent(a, 2)),
     "gru": (_RECURRENT, lambda a, out: _recurrent(a, 2)),
     "lstm": (_RECURRENT, lambda a, out: _recurrent(a, 3)),
+    "recurrent_layers": (_RECURRENT, lambda a, out: _recurrent_layers(a)),
     **dict.fromkeys(
         ("sum", "mean", "amax", "amin", "nansum", "prod", "cumsum", "cumprod", "sum_to",
          "count_nonzero", "median_of_all"),

@@ -75,6 +75,10 @@ class _Recurrent(Module):
         """The ends of the parameters' names."""
         return ("", "_reverse") if self.bidirectional else ("",)
 
+    def _kind(self) -> str | None:
+        """What `ops.recurrent_layers` calls such layers, None if it has none; a subclass says."""
+        raise NotImplementedError
+
     def _step(self, x: Tensor, state: Any, weights: Any, lengths: Any, reverse: bool) -> Any:
         """One layer in one direction: (out, *states). A subclass says which op."""
         raise NotImplementedError
@@ -105,11 +109,30 @@ class _Recurrent(Module):
         states = self._first(x, hx, single)
         if lengths is not None:
             lengths = tensor(lengths, device=x.device).data
+        between = self.bidirectional or (self.dropout and self.training)
+        if between or self._kind() is None:
+            x, after = self._one_by_one(x, states, lengths)
+        else:
+            x, *after = self._together(x, states, lengths)
+        if single:
+            x, after = ops.squeeze(x, 1), [ops.squeeze(s, 1) for s in after]
+        elif self.batch_first:
+            x = ops.transpose(x, 0, 1)
+        return x, (after[0] if self._states == 1 else tuple(after))
+
+    def _together(self, x: Tensor, states: list[Any], lengths: Any) -> Any:
+        """All layers in one operation: (out, *states after the last step)."""
+        weights = [w for layer in range(self.num_layers) for w in self._weights(layer, "")]
+        h0, c0 = (*states, None)[:2]
+        return ops.recurrent_layers(x, h0, c0, *weights, kind=self._kind(), lengths=lengths)
+
+    def _one_by_one(self, x: Tensor, states: list[Any], lengths: Any) -> Any:
+        """Layer after layer, where something is to be done between them: (out, states)."""
         last: list[list[Tensor]] = [[] for _ in range(self._states)]
         for layer in range(self.num_layers):
             outs = []
             for end in self._directions():
-                state = states[len(last[0])]
+                state = [s if s is None else s[len(last[0])] for s in states]
                 out, *ends = self._step(x, state, self._weights(layer, end), lengths, bool(end))
                 outs.append(out)
                 for found, one in zip(last, ends, strict=True):
@@ -117,22 +140,17 @@ class _Recurrent(Module):
             x = outs[0] if len(outs) == 1 else ops.cat(outs, dim=2)
             if self.dropout and layer < self.num_layers - 1:
                 x = F.dropout(x, self.dropout, self.training)
-        after = [ops.stack(found, dim=0) for found in last]
-        if single:
-            x, after = ops.squeeze(x, 1), [ops.squeeze(s, 1) for s in after]
-        elif self.batch_first:
-            x = ops.transpose(x, 0, 1)
-        return x, (after[0] if self._states == 1 else tuple(after))
+        return x, [ops.stack(found, dim=0) for found in last]
 
     def _weights(self, layer: int, end: str) -> tuple[Any, ...]:
         kinds = ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
         return tuple([getattr(self, f"{kind}_l{layer}{end}", None) for kind in kinds])
 
     def _first(self, x: Tensor, hx: Any, single: bool) -> list[Any]:
-        """The states at first of each layer and direction, each (N, H); None for zeros."""
+        """The states at first, each (layers · directions, N, H); None for zeros."""
         count, batch = self.num_layers * len(self._directions()), x.shape[1]
         if hx is None:
-            return [[None] * self._states] * count
+            return [None] * self._states
         given = [hx] if self._states == 1 else list(hx)
         if len(given) != self._states:
             raise ValueError(f"{type(self).__name__}: hx must be a pair (h, c)")
@@ -144,8 +162,7 @@ class _Recurrent(Module):
                 raise ShapeError(
                     f"{type(self).__name__}: hx has shape {s.shape}, expected {expected}"
                 )
-        whole = [ops.unsqueeze(s, 1) for s in given] if single else given
-        return [[s[place] for s in whole] for place in range(count)]
+        return [ops.unsqueeze(s, 1) for s in given] if single else given
 
     def extra_repr(self) -> str:
         """The sizes, and the options that are not the usual ones."""
@@ -184,6 +201,9 @@ class RNN(_Recurrent):
         )  # fmt: skip
         self.nonlinearity = nonlinearity
 
+    def _kind(self) -> str | None:
+        return "tanh" if self.nonlinearity == "tanh" else None
+
     def _step(self, x: Tensor, state: Any, weights: Any, lengths: Any, reverse: bool) -> Any:
         return ops.rnn(
             x, *state, *weights, lengths, reverse=reverse, nonlinearity=self.nonlinearity
@@ -210,6 +230,9 @@ class LSTM(_Recurrent):
     _gates = 4
     _states = 2
 
+    def _kind(self) -> str:
+        return "lstm"
+
     def _step(self, x: Tensor, state: Any, weights: Any, lengths: Any, reverse: bool) -> Any:
         return ops.lstm(x, *state, *weights, lengths, reverse=reverse)
 
@@ -222,6 +245,9 @@ class GRU(_Recurrent):
     """
 
     _gates = 3
+
+    def _kind(self) -> str:
+        return "gru"
 
     def _step(self, x: Tensor, state: Any, weights: Any, lengths: Any, reverse: bool) -> Any:
         return ops.gru(x, *state, *weights, lengths, reverse=reverse)

@@ -18,6 +18,7 @@ from minidl.ops import (
     normalization,
     pooling,
     recurrent,
+    recurrent_stack,
     reduction,
     shape,
     sorting,
@@ -39,6 +40,7 @@ from minidl.ops.losses import *
 from minidl.ops.normalization import *
 from minidl.ops.pooling import *
 from minidl.ops.recurrent import *
+from minidl.ops.recurrent_stack import *
 from minidl.ops.reduction import *
 from minidl.ops.shape import *
 from minidl.ops.sorting import *
@@ -62,6 +64,7 @@ __all__ += losses.__all__
 __all__ += normalization.__all__
 __all__ += pooling.__all__
 __all__ += recurrent.__all__
+__all__ += recurrent_stack.__all__
 __all__ += reduction.__all__
 __all__ += shape.__all__
 __all__ += sorting.__all__

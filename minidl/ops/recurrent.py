@@ -1,8 +1,9 @@
 """Recurrent layers: rnn, lstm, gru over whole sequences, and one step of each.
 
-x is (T, B, I): T steps of B sequences. One layer and one direction; `nn.LSTM` and its kin build
-more of them. With `lengths` the sequences may end earlier, as packed ones do in PyTorch: the output
-beyond an end is 0, the final state is that after the last step of each, and `reverse` starts there.
+x is (T, B, I): T steps of B sequences. One layer and one direction; `recurrent_layers` stacks them,
+`nn.LSTM` and its kin have both directions. With `lengths` the sequences may end earlier, as packed
+ones do in PyTorch: the output beyond an end is 0, the final state is that after the last step of
+each, and `reverse` starts there.
 """
 
 from collections.abc import Callable
@@ -105,45 +106,68 @@ def _zeros(state: Any, x: Any, w_hh: Any) -> Any:
     return array_module(x).zeros((x.shape[1], w_hh.shape[1]), x.dtype)
 
 
+WEIGHTS = "w_ih", "w_hh", "b_ih", "b_hh"
+
+
 def _check(
-    name: str,
-    blocks: int,
-    states: dict[str, Any],
-    x: Any,
-    w_ih: Any,
-    w_hh: Any,
-    b_ih: Any,
-    b_hh: Any,
-    lengths: Any,
+    name: str, blocks: int, states: dict[str, Any], x: Any, weights: tuple[Any, ...], lengths: Any
 ) -> Any:
     """Refuse shapes and dtypes that do not fit; return the lengths as an array, or None."""
+    w_hh = weights[1]
+    check_input(name, x, w_hh)
+    check_states(name, states, x, w_hh, (x.shape[1], w_hh.shape[1]))
+    check_weights(name, blocks, x, x.shape, w_hh.shape[1], WEIGHTS, weights)
+    return lengths_of(name, lengths, x)
+
+
+def check_input(name: str, x: Any, w_hh: Any) -> None:
+    """Refuse an input without steps or axes, and weights that do not tell the size of the state."""
     _checks.rank(name, "x", x, 3, meaning="(steps, batch, features)")
     _checks.floating(name, "x", x)
-    _checks.same_dtype(name, x=x, **states, w_ih=w_ih, w_hh=w_hh, b_ih=b_ih, b_hh=b_hh)
     if not x.shape[0]:
         raise ShapeError(f"{name}: x {x.shape} has no steps, expected one at least")
+    if w_hh is None:
+        raise TypeError(f"{name}: w_hh is None, expected a tensor (gates * hidden, hidden)")
     _checks.rank(name, "w_hh", w_hh, 2, meaning="(gates * hidden, hidden)")
-    size = w_hh.shape[1]
-    rows = blocks * size
-    expected: dict[str, tuple[Any, tuple[int, ...]]] = {
-        "w_hh": (w_hh, (rows, size)),
-        "w_ih": (w_ih, (rows, x.shape[2])),
-        "b_ih": (b_ih, (rows,)),
-        "b_hh": (b_hh, (rows,)),
-    }
-    expected |= {state: (value, (x.shape[1], size)) for state, value in states.items()}
-    for argument, (value, shape) in expected.items():
-        if value is None and argument in ("w_ih", "w_hh"):
-            raise TypeError(f"{name}: {argument} is None, expected a tensor of shape {shape}")
-        if value is not None and value.shape != shape:
-            raise ShapeError(
-                f"{name}: {argument} has shape {value.shape}, expected {shape} for x {x.shape} "
-                f"and w_hh {w_hh.shape}"
-            )
-    return _lengths(name, lengths, x)
 
 
-def _lengths(name: str, lengths: Any, x: Any) -> Any:
+def check_states(
+    name: str, states: dict[str, Any], x: Any, w_hh: Any, shape: tuple[int, ...]
+) -> None:
+    """Refuse states before the first step, by name, that do not have this shape."""
+    _checks.same_dtype(name, x=x, **states)
+    for argument, state in states.items():
+        if state is not None:
+            _check_shape(name, argument, state, shape, x.shape, w_hh)
+
+
+def check_weights(
+    name: str, blocks: int, x: Any, shape: tuple[int, ...], size: int, names: Any, weights: Any
+) -> None:
+    """Refuse weights of a layer that has an input of this shape and a state of this size."""
+    rows, dtype = blocks * size, x.dtype
+    expected = ((rows, shape[2]), (rows, size), (rows,), (rows,))
+    for argument, value, wanted in zip(names, weights, expected, strict=True):
+        if value is None:
+            if len(wanted) == 2:
+                raise TypeError(f"{name}: {argument} is None, expected a tensor of shape {wanted}")
+        elif value.dtype != dtype:
+            _checks.same_dtype(name, x=x, **dict(zip(names, weights, strict=True)))
+        elif value.shape != wanted:
+            _check_shape(name, argument, value, wanted, shape, weights[1])
+
+
+def _check_shape(
+    name: str, argument: str, value: Any, expected: Any, x_shape: tuple[int, ...], w_hh: Any
+) -> None:
+    if value.shape != expected:
+        raise ShapeError(
+            f"{name}: {argument} has shape {value.shape}, expected {expected} for x {x_shape} "
+            f"and w_hh {w_hh.shape}"
+        )
+
+
+def lengths_of(name: str, lengths: Any, x: Any) -> Any:
     """The lengths as an array where x is, checked, or None."""
     if lengths is None:
         return None
@@ -161,12 +185,13 @@ def _lengths(name: str, lengths: Any, x: Any) -> Any:
     return found
 
 
-def _bias(b_ih: Any, b_hh: Any) -> Any:
+def sum_of_biases(b_ih: Any, b_hh: Any) -> Any:
     """The sum of two biases, of which either may be missing."""
     return b_hh if b_ih is None else b_ih if b_hh is None else b_ih + b_hh
 
 
-def _chosen(wanted: tuple[str, ...], found: dict[str, Any]) -> tuple[Any, ...]:
+def chosen(wanted: tuple[str, ...], found: dict[str, Any]) -> tuple[Any, ...]:
+    """The gradients that are wanted, in their order."""
     return tuple([found[name] for name in wanted])
 
 
@@ -209,7 +234,7 @@ def _rnn_gradient(
         *g, x, h0, w_ih, w_hh, out[0], ends, reverse, nonlinearity, "x" in wanted
     )
     found = {"x": gx, "h0": gh0, "w_ih": gw_ih, "w_hh": gw_hh, "b_ih": gb, "b_hh": gb.copy()}
-    return _chosen(wanted, found)
+    return chosen(wanted, found)
 
 
 @op(
@@ -262,8 +287,8 @@ def rnn(
     Raises ShapeError, DtypeError, or ValueError for lengths out of range.
     """
     _checks.choice("rnn", "nonlinearity", nonlinearity, "tanh", "relu")
-    ends = _check("rnn", 1, {"h0": h0}, x, w_ih, w_hh, b_ih, b_hh, lengths)
-    bias = _bias(b_ih, b_hh)
+    ends = _check("rnn", 1, {"h0": h0}, x, (w_ih, w_hh, b_ih, b_hh), lengths)
+    bias = sum_of_biases(b_ih, b_hh)
     out, h_n = kernels.rnn(x, h0, w_ih, w_hh, bias, ends, reverse, nonlinearity)
     return out, h_n, Kept(ends=ends)
 
@@ -308,7 +333,7 @@ def _lstm_gradient(
         *g, x, h0, c0, w_ih, w_hh, out[0], gates, cells, ends, reverse, "x" in wanted
     )
     found = {"x": gx, "h0": gh0, "c0": gc0, "w_ih": gw_ih, "w_hh": gw_hh}
-    return _chosen(wanted, found | {"b_ih": gb, "b_hh": gb.copy()})
+    return chosen(wanted, found | {"b_ih": gb, "b_hh": gb.copy()})
 
 
 @op(
@@ -342,8 +367,8 @@ def lstm(
     Returns out (T, B, H), the states h after each step, and h_n, c_n (B, H), after the last.
     Raises ShapeError, DtypeError, or ValueError for lengths out of range.
     """
-    ends = _check("lstm", 4, {"h0": h0, "c0": c0}, x, w_ih, w_hh, b_ih, b_hh, lengths)
-    bias = _bias(b_ih, b_hh)
+    ends = _check("lstm", 4, {"h0": h0, "c0": c0}, x, (w_ih, w_hh, b_ih, b_hh), lengths)
+    bias = sum_of_biases(b_ih, b_hh)
     out, h_n, c_n, gates, cells = kernels.lstm(x, h0, c0, w_ih, w_hh, bias, ends, reverse)
     return out, h_n, c_n, Kept(gates=gates, cells=cells, ends=ends)
 
@@ -382,7 +407,7 @@ def _gru_gradient(
 ) -> tuple[Any, ...]:
     names = ("x", "h0", "w_ih", "w_hh", "b_ih", "b_hh")
     found = kernels.gru_gradient(*g, x, h0, w_ih, w_hh, out[0], gates, ends, reverse, "x" in wanted)
-    return _chosen(wanted, dict(zip(names, found, strict=True)))
+    return chosen(wanted, dict(zip(names, found, strict=True)))
 
 
 @op(
@@ -416,6 +441,6 @@ def gru(
     Returns out (T, B, H), the states after each step, and h_n (B, H), after the last.
     Raises ShapeError, DtypeError, or ValueError for lengths out of range.
     """
-    ends = _check("gru", 3, {"h0": h0}, x, w_ih, w_hh, b_ih, b_hh, lengths)
+    ends = _check("gru", 3, {"h0": h0}, x, (w_ih, w_hh, b_ih, b_hh), lengths)
     out, h_n, gates = kernels.gru(x, h0, w_ih, w_hh, b_ih, b_hh, ends, reverse)
     return out, h_n, Kept(gates=gates, ends=ends)

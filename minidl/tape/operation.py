@@ -38,7 +38,8 @@ class Recipe:
         a list of parents for a variadic argument, None for nobody's
     calls : list of (derivative, indices into the saved values, parents it yields gradients for);
         parents is an int, or for a variadic argument a list of (parent, place in the result)
-    wanted : for a joint derivative, the names of the tracked arguments
+    wanted : for a joint derivative, the names of the tracked arguments, "weights[0]" for the first
+        of a variadic one
     single : each call yields one gradient
     only : the derivative, where it is the only one and takes all that was saved
     joint : the joint derivative, or None
@@ -59,6 +60,7 @@ class Recipe:
                 )
         self.wanted = tuple(names)
         if op.joint is not None:
+            self.wanted = tuple([op.place_of(position) for position in tracked])
             slots = tuple(self._slot(op, n, tracked) for n in op.joint_names)
             self.calls.append((op.joint, slots, None))
         else:
@@ -163,6 +165,11 @@ class Op:
     def name_of(self, position: int) -> str:
         """Return the name of the argument at a position; all of a variadic one share theirs."""
         return self.positional[position] if position < self.count else str(self.variadic)
+
+    def place_of(self, position: int) -> str:
+        """Return the same, those of a variadic one told apart: "weights[0]", "weights[1]", …."""
+        name, place = self.name_of(position), position - self.count
+        return f"{name}[{place}]" if place >= 0 else name
 
     def names_of(self, count: int) -> list[str]:
         """Return the names of the first `count` arguments."""

@@ -225,6 +225,9 @@ EMPTY |= {
     "rnn": [Case(A(1, 0, 2), A(0, 3), A(3, 2), A(3, 3), torch=None)],
     "lstm": [Case(A(1, 0, 2), A(0, 3), A(0, 3), A(12, 2), A(12, 3), torch=None)],
     "gru": [Case(A(1, 0, 2), A(0, 3), A(9, 2), A(9, 3), torch=None)],
+    "recurrent_layers": [
+        Case(A(1, 0, 2), None, None, A(12, 2), A(12, 3), None, None, torch=None)
+    ],
     "rnn_tanh_cell": [Case(A(0, 3), A(0, 4), A(4, 3), A(4, 4))],
     "rnn_relu_cell": [Case(A(0, 3), A(0, 4), A(4, 3), A(4, 4))],
     "lstm_cell": [Case(A(0, 3), (A(0, 2), A(0, 2)), A(8, 3), A(8, 2))],
@@ -257,6 +260,7 @@ REFUSED: dict[str, list[Case]] = {
     "rnn": [Case(A(0, 2, 2), A(2, 3), A(3, 2), A(3, 3))],
     "lstm": [Case(A(0, 2, 2), A(2, 3), A(2, 3), A(12, 2), A(12, 3))],
     "gru": [Case(A(0, 2, 2), A(2, 3), A(9, 2), A(9, 3))],
+    "recurrent_layers": [Case(A(0, 2, 2), None, None, A(12, 2), A(12, 3), None, None)],
     "take": [Case(A(0), G(np.zeros(1, "int64")))],
     "index_select": [Case(A(0, 3), 0, G(np.zeros(1, "int64")))],
     "select": [Case(A(0, 3), 0, 0)],

@@ -436,6 +436,19 @@ def gru(
     return recurrent.gru(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, reverse)[:2]
 
 
+def recurrent_layers(
+    x: Any, h0: Any, c0: Any, *weights: Any, kind: str = "lstm", lengths: Any = None
+) -> Any:
+    """One layer after another."""
+    lasts = []
+    for k in range(len(weights) // 4):
+        first = [None if s is None else s[k] for s in (h0, c0)][: 2 if kind == "lstm" else 1]
+        step = {"lstm": lstm, "gru": gru}.get(kind, rnn)
+        x, *last = step(x, *first, *weights[4 * k : 4 * k + 4], lengths)
+        lasts.append(last)
+    return x, *[np.stack(each) for each in zip(*lasts, strict=True)]
+
+
 def cell(layer: Any, **options: Any) -> Any:
     """One step is a sequence of one step."""
 
@@ -513,6 +526,7 @@ DEFINITIONS = {
     "rnn": rnn,
     "lstm": lstm,
     "gru": gru,
+    "recurrent_layers": recurrent_layers,
     "rnn_tanh_cell": cell(rnn),
     "rnn_relu_cell": cell(rnn, nonlinearity="relu"),
     "lstm_cell": cell(lstm),

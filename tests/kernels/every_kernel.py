@@ -302,6 +302,7 @@ def philox(draw: Draw) -> Any:
 # ---- sequences ----------------------------------------------------------------------------------
 
 BLOCKS = {"rnn": 1, "lstm": 4, "gru": 3}
+STACKED = ("lstm", "gru", "tanh", "relu")
 
 
 def recurrent(kind: str) -> Callable[[Draw], Any]:
@@ -327,6 +328,31 @@ def recurrent_gradient(kind: str) -> Callable[[Draw], Any]:
         options = given[-3:] if kind == "rnn" else given[-2:]
         kept = found[1 + states :]
         return *g, *given[: 3 + states], found[0], *kept, *options
+
+    return arguments
+
+
+def recurrent_layers(kind: str) -> Callable[[Draw], Any]:
+    def arguments(draw: Draw) -> Any:
+        steps, count, ins, size = draw.size(3, 9), draw.size(3, 37), 11, draw.size(9, 40)
+        lengths = draw.rng.integers(1, steps + 1, count)
+        states = [draw.scaled(3, count, size) for _ in range(2 if kind == "lstm" else 1)]
+        rows, scale = BLOCKS.get(kind, 1) * size, np.asarray(1 / math.sqrt(size), draw.dtype)
+        weights = []
+        for columns in (ins, size, size):
+            biases = [draw.scaled(rows) for _ in range(2 if kind == "gru" else 1)]
+            weights.append([draw(rows, columns) * scale, draw(rows, size) * scale, *biases])
+        return draw.scaled(steps, count, ins), states, weights, lengths, kind
+
+    return arguments
+
+
+def recurrent_layers_gradient(kind: str) -> Callable[[Draw], Any]:
+    def arguments(draw: Draw) -> Any:
+        x, *rest = recurrent_layers(kind)(Draw(draw.dtype, draw.large))
+        out, *last, kept = kernels.recurrent_layers(x, *rest)
+        g = draw.scaled(*out.shape), [draw.scaled(*a.shape) for a in last]
+        return *g, x, *rest[:2], kept, *rest[2:]
 
     return arguments
 
@@ -385,6 +411,8 @@ CALLS: dict[str, Callable[[Draw], Any]] = {
     "index_add": index_add,
     **{kind: recurrent(kind) for kind in BLOCKS},
     **{f"{kind}_gradient": recurrent_gradient(kind) for kind in BLOCKS},
+    **{f"recurrent_layers: {kind}": recurrent_layers(kind) for kind in STACKED},
+    **{f"recurrent_layers_gradient: {kind}": recurrent_layers_gradient(kind) for kind in STACKED},
     "matmul": matmul(170),
     "matmul: transposed": matmul(170, transposed=True),
     "matmul: eight rows": matmul(8),

@@ -103,9 +103,9 @@ def between_walls(kept: list[mmap.mmap], behind: bool) -> Callable[..., Any]:
 
 
 def copied(x: Any, empty: Callable[..., Any]) -> Any:
-    """An array, or each in a list, as it is in memory, between walls; anything else as it is."""
-    if isinstance(x, list):
-        return [copied(a, empty) for a in x]
+    """An array, or each in a list or tuple, as it is in memory, between walls; else as it is."""
+    if isinstance(x, list | tuple):
+        return type(x)([copied(a, empty) for a in x])
     if not isinstance(x, np.ndarray):
         return x
     order = sorted(range(x.ndim), key=lambda axis: -x.strides[axis])

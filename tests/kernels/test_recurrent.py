@@ -307,3 +307,100 @@ def test_one_step_by_hand(room, kind, value):
     out, h_n, *_ = p.forward(room, None, False, *(("tanh",) if kind == "rnn" else ()))
     np.testing.assert_allclose(out[0, 0], value)
     np.testing.assert_allclose(h_n[0], value)
+
+
+STACKS = ["lstm", "gru", "tanh", "relu"]
+
+
+def stack(kind: str, sizes: tuple[int, ...], dtype: str, seed: int, fresh: bool) -> dict[str, Any]:
+    """Arguments of three layers, sizes: T, B, I, H; and gradients of their results."""
+    steps, count, ins, size = sizes
+    rng = np.random.default_rng(seed)
+
+    def draw(*shape: int) -> Any:
+        return (rng.uniform(-1, 1, shape) / np.sqrt(size)).astype(dtype)
+
+    rows, biases = BLOCKS.get(kind, 1) * size, 2 if kind == "gru" else 1
+    states = range(2 if kind == "lstm" else 1)
+    return {
+        "x": draw(steps, count, ins),
+        "states": [None if fresh else draw(3, count, size) for _ in states],
+        "weights": [
+            (draw(rows, columns), draw(rows, size), *[draw(rows) for _ in range(biases)])
+            for columns in (ins, size, size)
+        ],
+        "g": (draw(steps, count, size), [draw(3, count, size) for _ in states]),
+    }
+
+
+def both_ways(room: Any, p: dict[str, Any], lengths: Any, kind: str, of_x: bool = True) -> Any:
+    """All arrays that a stack gives, forward and back."""
+    x, states, weights = p["x"], p["states"], p["weights"]
+    out, *last, kept = room.recurrent_layers(x, states, weights, lengths, kind)
+    gx, *firsts, g_weights = room.recurrent_layers_gradient(
+        *p["g"], x, states, weights, kept, lengths, kind, of_x
+    )
+    return [out, *last, *kept, gx, *firsts, *[g for each in g_weights for g in each]]
+
+
+@pytest.mark.parametrize("room", ROOMS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("kind", STACKS)
+@given(
+    sizes=st.tuples(st.integers(1, 4), st.integers(0, 3), st.integers(1, 3), st.integers(1, 4)),
+    ended=st.booleans(),
+    fresh=st.booleans(),
+    unused=st.booleans(),
+    of_x=st.booleans(),
+    seed=st.integers(0, 999),
+)
+def test_a_stack_equals_the_definition(room, dtype, kind, sizes, ended, fresh, unused, of_x, seed):
+    p = stack(kind, sizes, dtype, seed, fresh)
+    if unused:
+        p["g"] = None, p["g"][1]
+    lengths = np.random.default_rng(seed).integers(1, sizes[0] + 1, sizes[1]) if ended else None
+    same(both_ways(room, p, lengths, kind, of_x), both_ways(reference, p, lengths, kind, of_x),
+         dtype)  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", STACKS)
+@pytest.mark.parametrize("fresh", [False, True])
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_stack_has_the_bits_of_its_layers_at_any_number_of_threads(kind, fresh, ended):
+    """Sizes of several tiles and a rest, and enough work to be shared."""
+    p = stack(kind, (4, 21, 40, 40), "float32", 3, fresh)
+    lengths = np.random.default_rng(3).integers(1, 5, 21) if ended else None
+    function = getattr(kernels, "rnn" if kind in ("tanh", "relu") else kind)
+    back = getattr(kernels, f"{function.__name__}_gradient")
+    option = (kind,) if kind in ("tanh", "relu") else ()
+    inputs, keeps, lasts = [p["x"]], [], []
+    for k, weights in enumerate(p["weights"]):
+        first = [None if s is None else s[k] for s in p["states"]]
+        out, *rest = function(inputs[-1], *first, *weights, lengths, False, *option)
+        inputs.append(out)
+        lasts.append(rest[: len(first)])
+        keeps.append(rest[len(first) :])
+    g, of_last = p["g"]
+    firsts, of_weights = [], []
+    for k in (2, 1, 0):
+        first = [None if s is None else s[k] for s in p["states"]]
+        g, *rest = back(
+            g, *[s[k] for s in of_last], inputs[k], *first, *p["weights"][k][:2], inputs[k + 1],
+            *keeps[k], lengths, False, *option,
+        )  # fmt: skip
+        firsts.insert(0, rest[: len(first)])
+        of_weights.insert(0, rest[len(first) :])
+    stacked = [None if s[0] is None else np.stack(s) for s in zip(*firsts, strict=True)]
+    want = [
+        inputs[-1], *[np.stack(s) for s in zip(*lasts, strict=True)], *inputs[1:],
+        *[a for each in zip(*keeps, strict=True) for a in each], g, *stacked,
+        *[a for each in of_weights for a in each if a is not None],
+    ]  # fmt: skip
+    before = threads.get_num_threads()
+    try:
+        for number in (1, 2, 1):
+            threads.set_num_threads(number)
+            for a, b in zip(both_ways(kernels, p, lengths, kind), want, strict=True):
+                assert (a is None and b is None) or a.tobytes() == b.tobytes()
+    finally:
+        threads.set_num_threads(before)

@@ -49,6 +49,19 @@ EXAMPLES = {
     "rnn": Case(SEQUENCE, A(32, 128), A(128, 64), A(128, 128), A(128), A(128)),
     "lstm": Case(SEQUENCE, A(32, 128), A(32, 128), A(512, 64), A(512, 128), A(512), A(512)),
     "gru": Case(SEQUENCE, A(32, 128), A(384, 64), A(384, 128), A(384), A(384)),
+    "recurrent_layers": Case(
+        SEQUENCE,
+        None,
+        None,
+        A(512, 64),
+        A(512, 128),
+        A(512),
+        A(512),
+        A(512, 128),
+        A(512, 128),
+        A(512),
+        A(512),
+    ),
     "scaled_dot_product_attention": Case(A(8, 4, 50, 16), A(8, 4, 50, 16), A(8, 4, 50, 16)),
 }
 

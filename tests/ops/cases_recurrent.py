@@ -37,6 +37,29 @@ def alone(kind: str, blocks: int, states: int) -> Any:
     return run
 
 
+def stacked(
+    torch: Any, x: Any, h0: Any, c0: Any, *weights: Any, kind: str = "lstm", lengths: Any = None
+) -> tuple[Any, ...]:
+    """PyTorch's layers, sequence by sequence."""
+    function = getattr(torch, "rnn_tanh" if kind == "tanh" else kind)
+    size, count = weights[1].shape[1], len(weights) // 4
+    none = torch.zeros(len(weights[1]), dtype=x.dtype)
+    full = [none if w is None else w for w in weights]
+    zeros = torch.zeros(count, 1, size, dtype=x.dtype)
+    outs, finals = [], []
+    for b in range(x.shape[1]):
+        n = len(x) if lengths is None else int(lengths[b])
+        first = [h0, c0] if kind == "lstm" else [h0]
+        hx = tuple([zeros if s is None else s[:, b : b + 1] for s in first])
+        out, *final = function(
+            x[:n, b : b + 1], hx if kind == "lstm" else hx[0], full,
+            True, count, 0.0, False, False, False,
+        )  # fmt: skip
+        outs.append(torch.cat([out, torch.zeros(len(x) - n, 1, size, dtype=x.dtype)]))
+        finals.append(final)
+    return (torch.cat(outs, 1), *[torch.cat(f, 1) for f in zip(*finals, strict=True)])
+
+
 def W(*shape: int) -> Any:
     return P(*shape, low=-1, high=1)
 
@@ -49,6 +72,15 @@ def S(*shape: int) -> Any:
 def swapped(torch: Any, x: Any, h: Any, w_ih: Any, w_hh: Any, _: None, b_hh: Any) -> Any:
     """PyTorch's cell takes both biases or none."""
     return torch.rnn_relu_cell(x, h, w_ih, w_hh, torch.zeros_like(b_hh), b_hh)
+
+
+def stack(blocks: int, biases: tuple[bool, bool] = (True, True)) -> list[Any]:
+    """The weights of two layers, I = 2, H = 3."""
+    found = []
+    for inputs in (2, 3):
+        both = [W(blocks * 3) if there else None for there in biases]
+        found += [W(blocks * 3, inputs), W(blocks * 3, 3), *both]
+    return found
 
 
 def layer(kind: str, blocks: int, states: int = 1) -> list[Case]:
@@ -79,6 +111,16 @@ CASES = {
     ],
     "lstm": layer("lstm", 4, 2),
     "gru": layer("gru", 3),
+    "recurrent_layers": [
+        Case(A(3, 2, 2), W(2, 2, 3), W(2, 2, 3), *stack(4), torch=stacked),
+        Case(A(3, 2, 2), None, None, *stack(4, (True, False)), lengths=[3, 1], torch=stacked),
+        Case(A(3, 2, 2), W(2, 2, 3), None, *stack(4, (False, True)), torch=stacked),
+        Case(A(3, 2, 2), W(2, 2, 3), None, *stack(3), kind="gru", lengths=[2, 3], torch=stacked),
+        Case(A(3, 2, 2), None, None, *stack(3, (False, False)), kind="gru", torch=stacked),
+        Case(A(3, 2, 2), W(2, 2, 3), None, *stack(1), kind="tanh", torch=stacked),
+        Case(A(3, 1, 2), W(1, 1, 3), W(1, 1, 3), *stack(4)[:4], torch=stacked),
+        Case(A(1, 0, 2), A(2, 0, 3), None, *stack(3), kind="gru", torch=None),
+    ],
     "rnn_tanh_cell": [
         Case(A(2, 3), A(2, 4), W(4, 3), W(4, 4), W(4), W(4)),
         Case(A(2, 3), A(2, 4), W(4, 3), W(4, 4)),

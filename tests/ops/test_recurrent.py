@@ -231,3 +231,86 @@ def test_lengths_that_do_not_fit(kind, lengths, error, text):
 def test_unknown_nonlinearity():
     with pytest.raises(ValueError, match="^rnn: nonlinearity is 'sin', expected one of"):
         ops.rnn(*arguments("rnn"), nonlinearity="sin")
+
+
+# ---- layers one on another ----------------------------------------------------------------------
+
+STACKS = {"lstm": "lstm", "gru": "gru", "tanh": "rnn"}
+
+
+def stacked(kind: str, dtype: str = "float64") -> tuple[list[Any], list[Any]]:
+    """x and the first states of three layers, and their weights."""
+    rng = np.random.default_rng(6)
+    rows = BLOCKS[STACKS[kind]] * 3
+    shapes = [(rows, 2), (rows, 3), (rows,), (rows,), *[(rows, 3), (rows, 3), (rows,), (rows,)] * 2]
+    draw = lambda *s: minidl.tensor(rng.uniform(-1, 1, s).astype(dtype), requires_grad=True)  # noqa: E731
+    states = [draw(3, 2, 3), draw(3, 2, 3) if kind == "lstm" else None]
+    return [draw(4, 2, 2), *states], [draw(*s) for s in shapes]
+
+
+@pytest.mark.parametrize("kind", STACKS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("lengths", [None, [4, 2]])
+def test_a_stack_is_its_layers(kind, dtype, lengths):
+    """By the kernels and as its definition, and every gradient; some weights are held constant."""
+    (x, h0, c0), weights = stacked(kind, dtype)
+    for held in (1, 4, 11):
+        weights[held] = weights[held].detach()
+    inputs = [a for a in (x, h0, c0, *weights) if a is not None and a.requires_grad]
+    found = []
+    for fused in (True, False):
+        with minidl.fusion(fused):
+            y = ops.recurrent_layers(x, h0, c0, *weights, kind=kind, lengths=lengths)
+        found.append([*y, *minidl.grad(weighed(y), inputs)])
+    near = 1e-12 if dtype == "float64" else 2e-6
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a.data, b.data, rtol=near, atol=near)
+
+
+def test_gradients_of_a_stack_share_no_memory():
+    (x, h0, c0), weights = stacked("lstm", "float32")
+    minidl.backward(weighed(ops.recurrent_layers(x, h0, c0, *weights)))
+    gradients = [a.grad.data for a in (x, h0, c0, *weights)]
+    for k, g in enumerate(gradients):
+        assert not any(np.shares_memory(g, other) for other in gradients[:k])
+
+
+def test_what_a_stack_gave_out_may_not_change_before_its_gradient():
+    (x, h0, c0), weights = stacked("lstm")
+    out, _, _ = ops.recurrent_layers(x, h0, c0, *weights)
+    total = ops.sum(out)
+    with minidl.no_grad():
+        out.zero_()
+    with pytest.raises(RuntimeError, match="recurrent_layers: its output, which its derivative"):
+        minidl.backward(total)
+
+
+STACK_ERRORS = [
+    (lambda x, h, c, w: ops.recurrent_layers(x, h, c, *w[:6]), ShapeError, "got 6 weights"),
+    (lambda x, h, c, w: ops.recurrent_layers(x, h, c), ShapeError, "got 0 weights, expected w_ih"),
+    (lambda x, h, c, w: ops.recurrent_layers(x, h, c, *w, kind="elman"), ValueError,
+     "kind is 'elman', expected one of"),
+    (lambda x, h, c, w: ops.recurrent_layers(x, h, c, *w, kind="gru"), ShapeError,
+     "c0 is given, expected None: only an LSTM"),
+    (lambda x, h, c, w: ops.recurrent_layers(x, h[0], c, *w), ShapeError,
+     r"h0 has shape \(2, 3\), expected \(3, 2, 3\) for x"),
+    (lambda x, h, c, w: ops.recurrent_layers(x, h, c[:2], *w), ShapeError,
+     r"c0 has shape \(2, 2, 3\), expected \(3, 2, 3\) for x"),
+    (lambda x, h, c, w: ops.recurrent_layers(x, h, c, *w[:4], w[0], *w[5:]), ShapeError,
+     r"w_ih of layer 1 has shape \(12, 2\), expected \(12, 3\) for x \(4, 2, 3\)"),
+    (lambda x, h, c, w: ops.recurrent_layers(x, h, c, *w[:4], None, *w[5:]), TypeError,
+     r"w_ih of layer 1 is None, expected a tensor of shape \(12, 3\)"),
+    (lambda x, h, c, w: ops.recurrent_layers(x, h, c, w[0], None, *w[2:]), TypeError,
+     r"w_hh is None, expected a tensor \(gates"),
+    (lambda x, h, c, w: ops.recurrent_layers(x, h, c, *w[:11], w[11].float()), DtypeError,
+     "b_hh of layer 2 is float32; they must have one dtype"),
+    (lambda x, h, c, w: ops.recurrent_layers(x, h, c, *w, lengths=[5, 1]), ValueError,
+     r"lengths are \[5, 1\], expected 1 … 4"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("call", "error", "text"), STACK_ERRORS)
+def test_stacks_that_do_not_fit(call, error, text):
+    (x, h0, c0), weights = stacked("lstm")
+    with pytest.raises(error, match=f"recurrent_layers: .*{text}"):
+        call(x, h0, c0, weights)

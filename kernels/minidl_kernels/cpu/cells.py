@@ -1,6 +1,7 @@
 """The steps of the recurrent layers over whole sequences, compiled: rnn, lstm and gru.
 
-Names and meaning are those of `reference.recurrent`; what the layers share is in `sequences`.
+Names and meaning are those of `reference.recurrent`; what the layers share is in `sequences`. A
+kernel runs a stack of layers, one after another.
 
 Forward: the products of all steps with W_ih; then step by step, for 16 units at a time, the product
 with W_hh and the gates, eight units at once. A state is read where it was given out.
@@ -9,11 +10,15 @@ Back: step by step the gradients of the gates and of the state, then those of x.
 gradients are made of is kept on the way.
 """
 
+from typing import Any
+
 import numpy as np
 
+from minidl_kernels.cpu.compiling import helper
 from minidl_kernels.cpu.gemm import TILE_COLUMNS
 from minidl_kernels.cpu.launch import floats
 from minidl_kernels.cpu.sequences import (
+    LAYER,
     at_rest,
     before,
     finish,
@@ -62,7 +67,12 @@ __all__ = [
 
 def rnn_forward(task: int, room: int, args: int) -> None:
     """Fill out, and the last state h."""
-    p = layer(args)
+    for k in range(layer(args).layers):
+        _rnn_forward(layer(args + k * LAYER), task)
+
+
+@helper
+def _rnn_forward(p: Any, task: int) -> None:
     h0, out, size, zero = floats(p.h0), floats(p.out), p.size, splat(np.float32(0))
     low, high = part_of(p, task)
     input_products(p, out, size, low, high)
@@ -88,7 +98,12 @@ def rnn_forward(task: int, room: int, args: int) -> None:
 
 def rnn_backward(task: int, room: int, args: int) -> None:
     """Fill ga, its operands, and gx; gh, that of the last state, becomes that of the first."""
-    p = layer(args)
+    for k in range(layer(args).layers - 1, -1, -1):
+        _rnn_backward(layer(args + k * LAYER), task)
+
+
+@helper
+def _rnn_backward(p: Any, task: int) -> None:
     out, h0, gh, ga = floats(p.out), floats(p.h0), floats(p.gh), floats(p.ga)
     size, padded, one = p.size, padded_to_tile(p.size), splat(np.float32(1))
     zero = one - one
@@ -121,7 +136,12 @@ def rnn_backward(task: int, room: int, args: int) -> None:
 
 def lstm_forward(task: int, room: int, args: int) -> None:
     """Fill values, out, cells, and the last states h and c."""
-    p = layer(args)
+    for k in range(layer(args).layers):
+        _lstm_forward(layer(args + k * LAYER), task)
+
+
+@helper
+def _lstm_forward(p: Any, task: int) -> None:
     values, out, cells, h0, c0 = (
         floats(p.values), floats(p.out), floats(p.cells), floats(p.h0), floats(p.c0)
     )  # fmt: skip
@@ -167,7 +187,12 @@ def lstm_forward(task: int, room: int, args: int) -> None:
 
 def lstm_backward(task: int, room: int, args: int) -> None:
     """Fill ga, its operands, and gx; gh and gc, of the last states, become those of the first."""
-    p = layer(args)
+    for k in range(layer(args).layers - 1, -1, -1):
+        _lstm_backward(layer(args + k * LAYER), task)
+
+
+@helper
+def _lstm_backward(p: Any, task: int) -> None:
     values, out, cells, ga = floats(p.values), floats(p.out), floats(p.cells), floats(p.ga)
     h0, c0, gh, gc = floats(p.h0), floats(p.c0), floats(p.gh), floats(p.gc)
     size, wide, padded, one = p.size, 4 * p.size, padded_to_tile(p.size), splat(np.float32(1))
@@ -212,7 +237,12 @@ GRU_SUMS = 3 * TILE_COLUMNS  # what a sequence has of W_hh h for 16 units, in th
 
 def gru_forward(task: int, room: int, args: int) -> None:
     """Fill values (r, z, n, and q, the part of the state in n before r is applied), out, and h."""
-    p = layer(args)
+    for k in range(layer(args).layers):
+        _gru_forward(layer(args + k * LAYER), task, room)
+
+
+@helper
+def _gru_forward(p: Any, task: int, room: int) -> None:
     values, out, sums, h0 = floats(p.values), floats(p.out), floats(room), floats(p.h0)
     size, wide = p.size, 4 * p.size
     low, high = part_of(p, task)
@@ -259,7 +289,12 @@ def gru_backward(task: int, room: int, args: int) -> None:
 
     The panels hold the blocks r, z, q and n: the first three belong to W_hh, and r, z, n to W_ih.
     """
-    p = layer(args)
+    for k in range(layer(args).layers - 1, -1, -1):
+        _gru_backward(layer(args + k * LAYER), task)
+
+
+@helper
+def _gru_backward(p: Any, task: int) -> None:
     values, out, h0, gh, ga = (
         floats(p.values), floats(p.out), floats(p.h0), floats(p.gh), floats(p.ga)
     )  # fmt: skip

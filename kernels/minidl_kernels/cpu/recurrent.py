@@ -1,12 +1,13 @@
 """Recurrent layers compiled by Numba, in float32: the results of `generic.recurrent`.
 
-Here arguments are put into the record that the kernels take (`cells`; what they share is in
-`sequences`). What they do not take, another dtype or an array without numbers, goes to
-`generic`.
+Here arguments are put into the records that the kernels take (`cells`; what they share is in
+`sequences`), one for each layer of a stack; `rnn`, `lstm` and `gru` are stacks of one. What they do
+not take, another dtype or an array without numbers, goes to `generic`.
 """
 
-from collections.abc import Callable
-from typing import Any
+import struct
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,13 +22,44 @@ from minidl_kernels.cpu.cells import (
     rnn_forward,
 )
 from minidl_kernels.cpu.launch import launch
-from minidl_kernels.cpu.memory import address, contiguous
+from minidl_kernels.cpu.memory import address, contiguous, empty
 from minidl_kernels.cpu.sequences import Layer, pack_backward, pack_forward, weight_gradient
 from minidl_kernels.generic import recurrent as generic
 
-__all__ = ["gru", "gru_gradient", "lstm", "lstm_gradient", "rnn", "rnn_gradient", "warm_up"]
+__all__ = [
+    "gru",
+    "gru_gradient",
+    "lstm",
+    "lstm_gradient",
+    "recurrent_layers",
+    "recurrent_layers_gradient",
+    "rnn",
+    "rnn_gradient",
+    "warm_up",
+]
 
 FEW = 1 << 17  # multiplications below which one thread is faster than the start of two
+
+
+class _Kind(NamedTuple):
+    """What tells the kinds of layers apart."""
+
+    gates: int  # blocks of rows that a weight has
+    kept: dict[str, int]  # what is kept for the way back, and how many times H it is wide
+    blocks: int  # of gradients of the gates
+    forward: Callable[[int, int, int], None]
+    backward: Callable[[int, int, int], None]
+
+
+_RNN = _Kind(1, {"out": 1}, 1, rnn_forward, rnn_backward)
+_KINDS = {
+    "lstm": _Kind(4, {"out": 1, "values": 4, "cells": 1}, 4, lstm_forward, lstm_backward),
+    "gru": _Kind(3, {"out": 1, "values": 4}, 4, gru_forward, gru_backward),
+    "tanh": _RNN,
+    "relu": _RNN,
+}
+_NOTHING = dict.fromkeys(Layer._fields, 0)  # a record, its fields in their order
+_PACKED = struct.Struct(f"{len(_NOTHING)}n").pack
 
 
 def _taken(x: Any, w_hh: Any) -> bool:
@@ -35,102 +67,215 @@ def _taken(x: Any, w_hh: Any) -> bool:
     return x.dtype == np.float32 and x.size > 0 and w_hh.size > 0
 
 
-def _first(state: Any, x: Any, w_hh: Any) -> Any:
-    """A state before the first step, or the gradient of one after the last: zeros if it is None."""
-    return np.zeros((x.shape[1], w_hh.shape[1]), np.float32) if state is None else state
-
-
 class _Call:
-    """A call of one of the six functions: the record, and the arrays whose addresses it holds."""
+    """A call: the fields of a record for each layer, and the arrays whose addresses they hold.
+
+    states : for each of h and c the states before the first step, one array for each layer, or None
+    weights : of each layer w_ih, w_hh, and one bias or two, of which any may be None
+    """
 
     def __init__(
-        self, gates: int, x: Any, h0: Any, w_ih: Any, w_hh: Any, lengths: Any, reverse: bool,
-        **more: Any,
-    ) -> None:  # fmt: skip
-        (steps, count, inputs), size = x.shape, w_hh.shape[1]
-        fresh, h0 = h0 is None, _first(h0, x, w_hh)
+        self, kind: str, x: Any, states: Any, weights: Any, lengths: Any, reverse: bool
+    ) -> None:
+        (steps, count, inputs), size = x.shape, weights[0][1].shape[1]
         step, sequence = count * inputs, inputs
         if not x.flags.c_contiguous:
             turned = x.transpose(1, 0, 2)
             if turned.flags.c_contiguous:  # (B, T, I), as it is
                 x, step, sequence = turned, inputs, steps * inputs
-        self.steps, self.count, self.inputs, self.size = steps, count, inputs, size
-        self.gates, self.states = gates, (steps, count, size)
-        self.tiles = -(-size // 16)
-        self.serial = steps * count * (inputs + size) * size < FEW
+        self.kind = _KINDS[kind]
+        self.shape, self.inputs = (steps, count, size), [inputs] + [size] * (len(weights) - 1)
+        self.tiles, self.count = -(-size // 16), len(weights)
+        self.serial = steps * count * (sum(self.inputs) + self.count * size) * size < FEW
         self.parts = 1 if self.serial else min(threads.count, count)
-        self.kept: list[Any] = []
-        self.fields: dict[str, int] = {
-            "steps": steps, "batch": count, "inputs": inputs, "size": size, "gates": gates,
-            "parts": self.parts, "step": step, "sequence": sequence, "reverse": int(reverse),
-            "fresh": int(fresh),
+        shared = _NOTHING | {
+            "layers": self.count, "steps": steps, "batch": count, "size": size,
+            "gates": self.kind.gates, "parts": self.parts, "reverse": int(reverse),
+            "fresh": int(states[0] is None), "relu": int(kind == "relu"),
+            "inputs": size, "step": count * size, "sequence": size,
         }  # fmt: skip
-        ends = None if lengths is None else np.array(lengths, np.intp)
-        self.give(x=x, h0=h0, w_ih=w_ih, w_hh=w_hh, ends=ends, **more)
+        self.layers = [shared.copy() for _ in weights]
+        self.layers[0] |= {"inputs": inputs, "step": step, "sequence": sequence}
+        self.kept: list[Any] = []
+        self.give("x", [x])
+        by_name = zip(*weights, strict=True)
+        for name, each in zip(("w_ih", "w_hh", "b_ih", "b_hh"), by_name, strict=False):
+            self.give(name, each)
+        for name, given in zip(("h0", "c0"), states, strict=False):
+            if given is None:
+                given = [np.zeros(self.shape[1:], np.float32)] * self.count
+            self.give(name, given)
+        if lengths is not None:
+            self.give("ends", [np.array(lengths, np.intp)] * self.count)
 
-    def give(self, **arrays: Any) -> None:
-        """Put arrays, or None, into the record; they are kept while the call lasts."""
-        for name, array in arrays.items():
+    def give(self, name: str, arrays: Iterable[Any]) -> None:
+        """Put an array, or None, into the record of each layer; they are kept with the call."""
+        for fields, array in zip(self.layers, arrays, strict=False):
             if array is not None:
                 array = contiguous(array)
                 self.kept.append(array)
-                self.fields[name] = address(array)
+                fields[name] = address(array)
 
-    def make(self, **shapes: tuple[int, ...]) -> list[Any]:
-        """Make arrays, put them into the record, and return them."""
-        made = [np.empty(shape, np.float32) for shape in shapes.values()]
-        for name, array in zip(shapes, made, strict=True):
-            self.fields[name] = address(array)
-        return made
+    def carve(self, **sizes: list[int]) -> None:
+        """Put room for so many numbers into the record of each layer, which kernels alone see."""
+        room = empty(sum([sum(each) for each in sizes.values()]), np.float32)
+        self.kept.append(room)
+        place = address(room)
+        for name, each in sizes.items():
+            for fields, size in zip(self.layers, each, strict=True):
+                fields[name] = place
+                place += 4 * size
 
-    def forward(self, kernel: Callable[..., None], room: int = 0) -> None:
-        """Pack the transposed weights and run all steps."""
-        panels = self.gates * self.tiles
-        packed = self.make(panels_ih=(panels, self.inputs, 16), panels_hh=(panels, self.size, 16))
-        layer = Layer(**self.fields)
-        launch(pack_forward, 2 * panels, layer, 0, self.serial)
-        launch(kernel, self.parts, layer, room, self.serial)
-        del packed  # the kernels read it until here
+    def records(self) -> Any:
+        """The records as the kernels take them."""
+        packed = [_PACKED(*fields.values()) for fields in self.layers]
+        return np.frombuffer(b"".join(packed), np.intp)
 
-    def backward(self, kernel: Callable[..., None], of_x: bool, blocks: int) -> tuple[Any, ...]:
-        """Pack the weights and run all steps back; return the gradients of x, weights and biases.
+    def forward(self) -> tuple[list[Any], list[Any]]:
+        """Run all steps: (states after the last, what is kept of each layer, the outputs first)."""
+        (steps, count, size), panels = self.shape, self.kind.gates * self.tiles
+        kept = []
+        for name, width in self.kind.kept.items():
+            kept.append([np.empty((steps, count, width * size), np.float32) for _ in self.layers])
+            self.give(name, kept[-1])
+        self.give("x", [None, *kept[0][:-1]])
+        last = []
+        for name in ("h", "c") if "cells" in self.kind.kept else ("h",):
+            last.append(np.empty((self.count, count, size), np.float32))
+            self.give(name, last[-1])
+        self.carve(
+            panels_ih=[panels * n * 16 for n in self.inputs],
+            panels_hh=[panels * size * 16] * self.count,
+        )
+        records = self.records()
+        launch(pack_forward, 2 * panels * self.count, records, 0, self.serial)
+        room = -(-count // self.parts) * GRU_SUMS
+        launch(self.kind.forward, self.parts, records, room, self.serial)
+        return last, kept
 
-        blocks : how many of `size` the gradients of the gates have; if more than the weights have,
-            the last belongs to the last gate of w_ih, and b_hh has a gradient of its own
+    def backward(
+        self, g_out: Any, g_last: list[Any], kept: Any, of_x: bool
+    ) -> tuple[Any, list[Any], list[tuple[Any, ...]]]:
+        """Run all steps back: the gradients of x, of the first states, and of each layer's weights.
+
+        g_last : of h and c a gradient (layers, B, H), or None
         """
-        steps, count, inputs, size = self.steps, self.count, self.inputs, self.size
-        wide, panel, rows = self.gates * size, self.gates * self.tiles, steps * count | 1
-        own = blocks > self.gates
-        of_inputs = -(-inputs // 16)
-        made = self.make(
-            gw_ih=(wide, inputs), gw_hh=(wide, size), gb_ih=(wide,),
-            **({"gb_hh": (wide,)} if own else {}),
-            **({"gx": (steps, count, inputs)} if of_x else {}),
-            panels_ih=(of_inputs if of_x else 0, panel * 16, 16),
-            panels_hh=(self.tiles, panel * 16, 16),
-            ga=(blocks * self.tiles, rows, 16),
-            x_panels=(of_inputs, rows, 16), h_panels=(self.tiles, rows, 16),
+        (steps, count, size), layers = self.shape, self.count
+        wide, panels, rows = self.kind.gates * size, self.kind.gates * self.tiles, steps * count | 1
+        for name, each in zip(self.kind.kept, kept, strict=True):
+            self.give(name, each)
+        self.give("x", [None, *kept[0][:-1]])
+        state = (layers, count, size)
+        g_first = [
+            np.zeros(state, np.float32) if g is None else np.array(g.reshape(state), order="C")
+            for g in g_last
+        ]
+        for name, g in zip(("gh", "gc"), g_first, strict=False):
+            self.give(name, g)
+        biases = ("gb_ih", "gb_hh") if self.kind.blocks > self.kind.gates else ("gb_ih",)
+        shapes: dict[str, list[Any]] = {
+            "gw_ih": [(wide, n) for n in self.inputs], "gw_hh": [(wide, size)] * layers,
+            **dict.fromkeys(biases, [wide] * layers),
+        }  # fmt: skip
+        made = []
+        for name, each in shapes.items():
+            made.append([np.empty(shape, np.float32) for shape in each])
+            self.give(name, made[-1])
+        gx = np.empty((steps, count, self.inputs[0]), np.float32) if of_x else None
+        # A layer reads its gradient where the one above has put it, and puts its own there.
+        between = empty(self.shape, np.float32) if layers > 1 else None
+        self.give("gx", [gx] + [between] * (layers - 1))
+        self.give("g_out", [between] * (layers - 1) + [g_out])
+        tiles = [-(-n // 16) for n in self.inputs]
+        packs = self.tiles + max(tiles[not of_x :], default=0)
+        operands = [n * rows * 16 for n in tiles]
+        self.carve(
+            panels_ih=[n * panels * 256 for n in tiles],
+            panels_hh=[self.tiles * panels * 256] * layers,
+            ga=[self.kind.blocks * self.tiles * rows * 16] * layers,
+            x_panels=operands, h_panels=[self.tiles * rows * 16] * layers,
         )  # fmt: skip
-        layer = Layer(**self.fields, rows=rows, last=blocks - 1)
-        launch(pack_backward, self.tiles + (of_inputs if of_x else 0), layer, 0, self.serial)
-        launch(kernel, self.parts, layer, 0, self.serial)
-        launch(weight_gradient, panel, layer, 0, self.serial)
-        gw_ih, gw_hh, gb_ih, *rest = made
-        gb_hh = rest.pop(0) if own else None
-        return rest[0] if of_x else None, gw_ih, gw_hh, gb_ih, gb_hh
+        for fields in self.layers:
+            fields |= {"packs": packs, "rows": rows, "last": self.kind.blocks - 1}
+        records = self.records()
+        launch(pack_backward, packs * layers, records, 0, self.serial)
+        launch(self.kind.backward, self.parts, records, 0, self.serial)
+        launch(weight_gradient, panels * layers, records, 0, self.serial)
+        return gx, g_first, list(zip(*made, strict=True))
+
+
+# ---- layers one on another ----------------------------------------------------------------------
+
+
+def recurrent_layers(
+    x: Any, states: list[Any], weights: list[Any], lengths: Any, kind: str
+) -> tuple[Any, ...]:
+    """See `minidl_kernels.reference.recurrent.recurrent_layers`, the definition."""
+    if not _taken(x, weights[0][1]):
+        return generic.recurrent_layers(x, states, weights, lengths, kind)
+    last, kept = _Call(kind, x, states, weights, lengths, False).forward()
+    return kept[0][-1], *last, tuple([a for each in kept for a in each])
+
+
+def recurrent_layers_gradient(
+    g_out: Any,
+    g_last: list[Any],
+    x: Any,
+    states: list[Any],
+    weights: list[Any],
+    kept: tuple[Any, ...],
+    lengths: Any,
+    kind: str,
+    of_x: bool = True,
+) -> tuple[Any, ...]:
+    """See `minidl_kernels.reference.recurrent.recurrent_layers_gradient`, the definition."""
+    if not _taken(x, weights[0][1]):
+        return generic.recurrent_layers_gradient(
+            g_out, g_last, x, states, weights, kept, lengths, kind, of_x
+        )
+    weights, n = [each[:2] for each in weights], len(weights)
+    call = _Call(kind, x, states, weights, lengths, False)
+    each = [kept[i : i + n] for i in range(0, len(kept), n)]
+    gx, g_first, g_weights = call.backward(g_out, g_last, each, of_x)
+    return gx, *_asked(g_first, states), g_weights
+
+
+def _asked(gradients: list[Any], states: list[Any]) -> list[Any]:
+    """The gradients of the states that there are."""
+    return [g if s is not None else None for g, s in zip(gradients, states, strict=True)]
+
+
+# ---- one layer ----------------------------------------------------------------------------------
+
+
+def _forward(
+    kind: str, x: Any, states: list[Any], weights: tuple[Any, ...], lengths: Any, reverse: bool
+) -> tuple[Any, ...]:
+    """(out, *last states, *what is kept) of one layer."""
+    first = [None if s is None else [s] for s in states]
+    last, kept = _Call(kind, x, first, [weights], lengths, reverse).forward()
+    out, *more = [each[0] for each in kept]
+    return out, *[s[0] for s in last], *more
+
+
+def _backward(
+    kind: str, g_out: Any, g_last: list[Any], x: Any, states: list[Any], weights: tuple[Any, ...],
+    kept: tuple[Any, ...], lengths: Any, reverse: bool, of_x: bool,
+) -> tuple[Any, ...]:  # fmt: skip
+    """The gradients of x, of the states, and of the weights of one layer."""
+    first = [None if s is None else [s] for s in states]
+    call = _Call(kind, x, first, [weights], lengths, reverse)
+    gx, g_first, (g_weights,) = call.backward(g_out, g_last, [[a] for a in kept], of_x)
+    return gx, *_asked([g[0] for g in g_first], states), *g_weights
 
 
 def rnn(
     x: Any, h0: Any, w_ih: Any, w_hh: Any, b: Any, lengths: Any, reverse: bool, nonlinearity: str
-) -> tuple[Any, Any]:
+) -> tuple[Any, ...]:
     """See `minidl_kernels.reference.recurrent.rnn`, the definition."""
     if not _taken(x, w_hh):
         return generic.rnn(x, h0, w_ih, w_hh, b, lengths, reverse, nonlinearity)
-    call = _Call(1, x, h0, w_ih, w_hh, lengths, reverse, b_ih=b)
-    call.fields["relu"] = int(nonlinearity == "relu")
-    out, h = call.make(out=call.states, h=call.states[1:])
-    call.forward(rnn_forward)
-    return out, h
+    return _forward(nonlinearity, x, [h0], (w_ih, w_hh, b), lengths, reverse)
 
 
 def rnn_gradient(
@@ -151,11 +296,8 @@ def rnn_gradient(
         return generic.rnn_gradient(
             g_out, g_h, x, h0, w_ih, w_hh, out, lengths, reverse, nonlinearity, of_x
         )
-    gh = np.array(_first(g_h, x, w_hh), order="C")
-    call = _Call(1, x, h0, w_ih, w_hh, lengths, reverse, out=out, g_out=g_out, gh=gh)
-    call.fields["relu"] = int(nonlinearity == "relu")
-    gx, gw_ih, gw_hh, gb, _ = call.backward(rnn_backward, of_x, 1)
-    return gx, gh if h0 is not None else None, gw_ih, gw_hh, gb
+    weights, kept = (w_ih, w_hh), (out,)
+    return _backward(nonlinearity, g_out, [g_h], x, [h0], weights, kept, lengths, reverse, of_x)
 
 
 def lstm(
@@ -164,13 +306,7 @@ def lstm(
     """See `minidl_kernels.reference.recurrent.lstm`, the definition."""
     if not _taken(x, w_hh):
         return generic.lstm(x, h0, c0, w_ih, w_hh, b, lengths, reverse)
-    call = _Call(4, x, h0, w_ih, w_hh, lengths, reverse, b_ih=b, c0=_first(c0, x, w_hh))
-    values, out, cells, h, c = call.make(
-        values=(call.steps, call.count, 4 * call.size), out=call.states, cells=call.states,
-        h=call.states[1:], c=call.states[1:],
-    )  # fmt: skip
-    call.forward(lstm_forward)
-    return out, h, c, values, cells
+    return _forward("lstm", x, [h0, c0], (w_ih, w_hh, b), lengths, reverse)
 
 
 def lstm_gradient(
@@ -194,14 +330,8 @@ def lstm_gradient(
         return generic.lstm_gradient(
             g_out, g_h, g_c, x, h0, c0, w_ih, w_hh, out, gates, cells, lengths, reverse, of_x
         )
-    gh, gc = [np.array(_first(g, x, w_hh), order="C") for g in (g_h, g_c)]
-    call = _Call(
-        4, x, h0, w_ih, w_hh, lengths, reverse, c0=_first(c0, x, w_hh), values=gates, out=out,
-        cells=cells, g_out=g_out, gh=gh, gc=gc,
-    )  # fmt: skip
-    gx, gw_ih, gw_hh, gb, _ = call.backward(lstm_backward, of_x, 4)
-    states = gh if h0 is not None else None, gc if c0 is not None else None
-    return gx, *states, gw_ih, gw_hh, gb
+    weights, kept = (w_ih, w_hh), (out, gates, cells)
+    return _backward("lstm", g_out, [g_h, g_c], x, [h0, c0], weights, kept, lengths, reverse, of_x)
 
 
 def gru(
@@ -210,12 +340,7 @@ def gru(
     """See `minidl_kernels.reference.recurrent.gru`, the definition."""
     if not _taken(x, w_hh):
         return generic.gru(x, h0, w_ih, w_hh, b_ih, b_hh, lengths, reverse)
-    call = _Call(3, x, h0, w_ih, w_hh, lengths, reverse, b_ih=b_ih, b_hh=b_hh)
-    values, out, h = call.make(
-        values=(call.steps, call.count, 4 * call.size), out=call.states, h=call.states[1:]
-    )  # fmt: skip
-    call.forward(gru_forward, room=-(-call.count // call.parts) * GRU_SUMS)
-    return out, h, values
+    return _forward("gru", x, [h0], (w_ih, w_hh, b_ih, b_hh), lengths, reverse)
 
 
 def gru_gradient(
@@ -236,24 +361,16 @@ def gru_gradient(
         return generic.gru_gradient(
             g_out, g_h, x, h0, w_ih, w_hh, out, gates, lengths, reverse, of_x
         )
-    gh = np.array(_first(g_h, x, w_hh), order="C")
-    call = _Call(3, x, h0, w_ih, w_hh, lengths, reverse, values=gates, out=out, g_out=g_out, gh=gh)
-    gx, gw_ih, gw_hh, gb_ih, gb_hh = call.backward(gru_backward, of_x, 4)
-    return gx, gh if h0 is not None else None, gw_ih, gw_hh, gb_ih, gb_hh
+    weights, kept = (w_ih, w_hh), (out, gates)
+    return _backward("gru", g_out, [g_h], x, [h0], weights, kept, lengths, reverse, of_x)
 
 
 def warm_up(dtype: str) -> None:
     """Compile the kernels for a dtype."""
-
-    def zeros(*shape: int) -> Any:
-        return np.zeros(shape, dtype)
-
-    x, state = zeros(2, 2, 2), zeros(2, 2)
-    out, _ = rnn(x, state, zeros(2, 2), zeros(2, 2), None, None, False, "tanh")
-    rnn_gradient(out, None, x, state, zeros(2, 2), zeros(2, 2), out, None, False, "tanh")
-    weights = (zeros(8, 2), zeros(8, 2))
-    out, _, _, gates, cells = lstm(x, state, state, *weights, None, None, False)
-    lstm_gradient(out, None, None, x, state, state, *weights, out, gates, cells, None, False)
-    weights = (zeros(6, 2), zeros(6, 2))
-    out, _, gates = gru(x, state, *weights, None, None, None, False)
-    gru_gradient(out, None, x, state, *weights, out, gates, None, False)
+    x = np.zeros((2, 2, 2), dtype)
+    for kind, facts in _KINDS.items():
+        states = [None] * (2 if kind == "lstm" else 1)
+        weights = [tuple([np.zeros((facts.gates * 2, 2), dtype)] * 2)]
+        biases = (None, None) if kind == "gru" else (None,)
+        out, *last, kept = recurrent_layers(x, states, [w + biases for w in weights], None, kind)
+        recurrent_layers_gradient(out, last, x, states, weights, kept, None, kind)

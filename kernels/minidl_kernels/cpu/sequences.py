@@ -1,7 +1,7 @@
 """What the compiled recurrent layers share: products, their operands, and where a state stands.
 
-A task takes some of the sequences through all steps, so threads need not wait for each other at
-each step. In a kernel "row" t * B + b is sequence b at step t.
+A task takes some of the sequences through all steps of a layer, and then of the layer that stands
+on it, so threads need not wait for each other. In a kernel "row" t * B + b is sequence b at step t.
 
 Units go by 16, the width of a tile. The rows of a weight that belong to 16 units of a gate, packed,
 are a panel; a gate's last panel is filled up with zeros. So the sums of all gates of 16 units can
@@ -23,6 +23,7 @@ from minidl_kernels.cpu.launch import floats, integers, record
 from minidl_kernels.cpu.simd import LANES, load, load_first, splat, store, store_first
 
 __all__ = [
+    "LAYER",
     "Layer",
     "at_rest",
     "before",
@@ -55,6 +56,7 @@ DEPTH = 512  # rows that a product for a weight's gradient takes at a time: two 
 class Layer(NamedTuple):
     """A layer as the kernels see it: sizes, switches, and addresses of arrays, 0 for none."""
 
+    layers: int = 0  # how many stand one on another; their records lie one behind another
     steps: int = 0
     batch: int = 0  # sequences
     inputs: int = 0
@@ -86,6 +88,7 @@ class Layer(NamedTuple):
     gh: int = 0  # (B, H), the gradients of the states as they change
     gc: int = 0
     gx: int = 0
+    packs: int = 0  # how many panels a layer packs for the way back, at most
     rows: int = 0  # of the panels: of the gates' gradients, of x, and of the states before
     ga: int = 0
     x_panels: int = 0
@@ -97,7 +100,9 @@ class Layer(NamedTuple):
     gb_hh: int = 0
 
 
-layer = record(np.dtype([(name, np.intp) for name in Layer._fields]))
+_RECORD = np.dtype([(name, np.intp) for name in Layer._fields])
+layer = record(_RECORD)
+LAYER = _RECORD.itemsize  # the record of layer k is layer(args + k * LAYER)
 
 
 @helper
@@ -140,6 +145,7 @@ def pack_forward(task: int, room: int, args: int) -> None:
     """16 rows of a gate in w_ih, then in w_hh, transposed: a panel of the right side of x @ w.T."""
     p = layer(args)
     each = padded_to_tile(p.size) // TILE_COLUMNS
+    p, task = layer(args + task // (2 * p.gates * each) * LAYER), task % (2 * p.gates * each)
     w, panels, columns = floats(p.w_ih), floats(p.panels_ih), p.inputs
     if task >= p.gates * each:
         w, panels, columns, task = (
@@ -160,11 +166,14 @@ def pack_backward(task: int, room: int, args: int) -> None:
     Each gate is `padded` rows deep, the last of them zeros.
     """
     p = layer(args)
+    p, task = layer(args + task // p.packs * LAYER), task % p.packs
     padded = padded_to_tile(p.size)
     w, panels, columns = floats(p.w_hh), floats(p.panels_hh), p.size
     if task >= padded // TILE_COLUMNS:
         w, panels, columns = floats(p.w_ih), floats(p.panels_ih), p.inputs
         task -= padded // TILE_COLUMNS
+        if not p.gx or task * TILE_COLUMNS >= columns:
+            return
     first = task * TILE_COLUMNS
     for gate in range(p.gates):
         for k in range(padded):
@@ -361,6 +370,7 @@ def weight_gradient(task: int, room: int, args: int) -> None:
     """
     p = layer(args)
     each = padded_to_tile(p.size) // TILE_COLUMNS
+    p, task = layer(args + task // (p.gates * each) * LAYER), task % (p.gates * each)
     gate, unit = task // each, task % each * TILE_COLUMNS
     block = p.last if gate == p.gates - 1 else gate
     place, lanes = gate * p.size + unit, min(TILE_COLUMNS, p.size - unit)

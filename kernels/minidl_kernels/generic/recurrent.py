@@ -11,7 +11,16 @@ import numpy as np
 
 from minidl_kernels.generic.arrays import array_module
 
-__all__ = ["gru", "gru_gradient", "lstm", "lstm_gradient", "rnn", "rnn_gradient"]
+__all__ = [
+    "gru",
+    "gru_gradient",
+    "lstm",
+    "lstm_gradient",
+    "recurrent_layers",
+    "recurrent_layers_gradient",
+    "rnn",
+    "rnn_gradient",
+]
 
 
 def _order(x: Any, reverse: bool) -> range:
@@ -321,3 +330,59 @@ def gru_gradient(
     g_ih, g_hh = _weights(ga, x, masks), _weights(gu, before, masks)
     gx, gh = _backward(ga, w_ih) if of_x else None, gh if of_h else None
     return gx, gh, g_ih, g_hh, ga.sum((0, 1)), gu.sum((0, 1))
+
+
+# ---- layers one on another ----------------------------------------------------------------------
+
+_KINDS: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
+    "lstm": (lstm, lstm_gradient, ()),
+    "gru": (gru, gru_gradient, ()),
+    "tanh": (rnn, rnn_gradient, ("tanh",)),
+    "relu": (rnn, rnn_gradient, ("relu",)),
+}
+
+
+def recurrent_layers(
+    x: Any, states: list[Any], weights: list[Any], lengths: Any, kind: str
+) -> tuple[Any, ...]:
+    """See `minidl_kernels.reference.recurrent.recurrent_layers`, the definition."""
+    xp, (forward, _, option) = array_module(x), _KINDS[kind]
+    lasts, keeps = [], []
+    for k, own in enumerate(weights):
+        first = [None if s is None else s[k] for s in states]
+        out, *rest = forward(x, *first, *own, lengths, False, *option)
+        lasts.append(rest[: len(states)])
+        keeps.append([out, *rest[len(states) :]])
+        x = out
+    last = [xp.stack(each) for each in zip(*lasts, strict=True)]
+    return x, *last, tuple([a for each in zip(*keeps, strict=True) for a in each])
+
+
+def recurrent_layers_gradient(
+    g_out: Any,
+    g_last: list[Any],
+    x: Any,
+    states: list[Any],
+    weights: list[Any],
+    kept: tuple[Any, ...],
+    lengths: Any,
+    kind: str,
+    of_x: bool = True,
+) -> tuple[Any, ...]:
+    """See `minidl_kernels.reference.recurrent.recurrent_layers_gradient`, the definition."""
+    xp, (_, backward, option) = array_module(x), _KINDS[kind]
+    firsts, of_weights = [], []
+    for k in reversed(range(len(weights))):
+        g = [None if g is None else g[k] for g in g_last]
+        first = [None if s is None else s[k] for s in states]
+        given, own = kept[k - 1] if k else x, kept[k :: len(weights)]
+        g_out, *rest = backward(
+            g_out, *g, given, *first, *weights[k][:2], *own, lengths, False, *option, k > 0 or of_x
+        )
+        firsts.append(rest[: len(states)])
+        of_weights.append(tuple(rest[len(states) :]))
+    g_first = [
+        None if s is None else xp.stack(each[::-1])
+        for s, each in zip(states, zip(*firsts, strict=True), strict=True)
+    ]
+    return g_out, *g_first, of_weights[::-1]

@@ -16,7 +16,16 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["gru", "gru_gradient", "lstm", "lstm_gradient", "rnn", "rnn_gradient"]
+__all__ = [
+    "gru",
+    "gru_gradient",
+    "lstm",
+    "lstm_gradient",
+    "recurrent_layers",
+    "recurrent_layers_gradient",
+    "rnn",
+    "rnn_gradient",
+]
 
 
 def _steps(x: Any, lengths: Any, b: int, reverse: bool) -> list[tuple[int, int | None]]:
@@ -235,3 +244,71 @@ def gru_gradient(
             gb_hh += gu
         gh0[s] = gh
     return gx if of_x else None, gh0 if of_h else None, gw_ih, gw_hh, gb_ih, gb_hh
+
+
+# ---- layers one on another ----------------------------------------------------------------------
+
+_KINDS: dict[str, tuple[Any, Any, tuple[str, ...]]] = {
+    "lstm": (lstm, lstm_gradient, ()),
+    "gru": (gru, gru_gradient, ()),
+    "tanh": (rnn, rnn_gradient, ("tanh",)),
+    "relu": (rnn, rnn_gradient, ("relu",)),
+}
+
+
+def recurrent_layers(
+    x: Any, states: list[Any], weights: list[Any], lengths: Any, kind: str
+) -> tuple[Any, ...]:
+    """Layers of one kind, of which each reads what the one before it gives out.
+
+    states : [h0], or [h0, c0] for an LSTM, each (layers, B, H) or None
+    weights : of each layer (w_ih, w_hh, b), or (w_ih, w_hh, b_ih, b_hh) for a GRU
+    kind : "lstm", "gru", or for an RNN its nonlinearity, "tanh" or "relu"
+
+    Returns out (T, B, H) of the last layer, the final states (layers, B, H), and for the gradient
+    a tuple of arrays: out of each layer, then gates of each (LSTM, GRU), then cells of each (LSTM).
+    """
+    forward, _, option = _KINDS[kind]
+    lasts, keeps = [], []
+    for k, own in enumerate(weights):
+        first = [None if s is None else s[k] for s in states]
+        out, *rest = forward(x, *first, *own, lengths, False, *option)
+        lasts.append(rest[: len(states)])
+        keeps.append([out, *rest[len(states) :]])
+        x = out
+    last = [np.stack(each) for each in zip(*lasts, strict=True)]
+    return x, *last, tuple([a for each in zip(*keeps, strict=True) for a in each])
+
+
+def recurrent_layers_gradient(
+    g_out: Any,
+    g_last: list[Any],
+    x: Any,
+    states: list[Any],
+    weights: list[Any],
+    kept: tuple[Any, ...],
+    lengths: Any,
+    kind: str,
+    of_x: bool = True,
+) -> tuple[Any, ...]:
+    """Gradients of recurrent_layers: gx, those of the states, and a tuple for each layer's weights.
+
+    g_last : the gradients of the final states, as `states`
+    weights : as above; biases may be left out. A tuple is that of the layer's own kernel
+    """
+    _, backward, option = _KINDS[kind]
+    firsts, of_weights = [], []
+    for k in reversed(range(len(weights))):
+        g = [None if g is None else g[k] for g in g_last]
+        first = [None if s is None else s[k] for s in states]
+        given, own = kept[k - 1] if k else x, kept[k :: len(weights)]
+        g_out, *rest = backward(
+            g_out, *g, given, *first, *weights[k][:2], *own, lengths, False, *option, k > 0 or of_x
+        )
+        firsts.append(rest[: len(states)])
+        of_weights.append(tuple(rest[len(states) :]))
+    g_first = [
+        None if s is None else np.stack(each[::-1])
+        for s, each in zip(states, zip(*firsts, strict=True), strict=True)
+    ]
+    return g_out, *g_first, of_weights[::-1]
