@@ -33,6 +33,7 @@ Ints = tuple[int, ...]
 
 ALGORITHMS = ("im2col", "direct", "winograd")
 TRANSFORM = 500  # multiply-adds in the time that a channel of a tile takes to be transformed
+SHALLOW = 1600, 60  # … that a tile takes with few channels, and a tile of an output channel
 FILTER = 400  # … that a filter takes, 3 x 3 numbers to 6 x 6
 CACHED = 2 << 20  # numbers that stay in the last cache while others pass: 8 MB
 NARROW = 4  # channels
@@ -48,6 +49,7 @@ class Choice(NamedTuple):
     algorithm: str
     reason: str
     deep: bool = False  # "winograd" with few tiles and many channels: by channels, not by tiles
+    shallow: bool = False  # … with at most four channels: tiles that never leave the registers
 
 
 class Plan(NamedTuple):
@@ -82,7 +84,7 @@ def conv2d_plan(
     input    winograd  231 M multiply-adds of 925 M, and transforms
     weight   winograd  231 M multiply-adds of 925 M, and transforms
     >>> conv2d_plan((8, 64, 56, 56), (64, 64, 3, 3), stride=2).forward
-    Choice(algorithm='direct', reason='not 3 x 3 with steps of 1', deep=False)
+    Choice(algorithm='direct', reason='not 3 x 3 with steps of 1', deep=False, shallow=False)
     """
     axes = len(weight) - 2
     steps, spread = (
@@ -145,16 +147,21 @@ def _choose(
         return Choice("direct", "exact_convolution leaves Winograd out")
     n, (o, c) = x[0], w[:2]
     p, q = (s + sum(pads) - 2 for s, pads in zip(x[2:], padding, strict=True))
-    direct = n * p * q * 9 * c * o
     if kind == "input":  # a convolution of g with C outputs
         p, q, c, o = x[2], x[3], o, c
-        direct = n * p * q * 9 * c * o
+    direct = n * p * q * 9 * c * o
     tiles = n * -(-p // 4) * -(-q // 4)
     products = tiles * 36 * c * o
-    work = products + tiles * TRANSFORM * (c + o) + FILTER * c * o
+    shallow = c <= NARROW and o % 16 == 0 and kind != "weight"
+    if shallow:
+        work = products + tiles * (SHALLOW[0] + SHALLOW[1] * o)
+    else:
+        work = products + tiles * TRANSFORM * (c + o) + FILTER * c * o
     reason = f"{products / 1e6:.3g} M multiply-adds of {direct / 1e6:.3g} M, and transforms"
     if work >= direct and forced != "winograd":
         return Choice("direct", f"Winograd: {reason}, would take as long")
+    if shallow:
+        return Choice("winograd", f"{reason} in registers", shallow=True)
     few = tiles <= TILES if kind != "weight" else 36 * tiles * (c + o) <= 2 * CACHED
     deep = 36 * c * o > CACHED and few
     return Choice("winograd", reason + (", a few channels at a time" if deep else ""), deep)

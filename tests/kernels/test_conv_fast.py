@@ -430,12 +430,17 @@ def test_the_plan_says_what_runs() -> None:
     assert not any(choice.deep for choice in plan)
     plan = kernels.conv2d_plan((8, 512, 7, 7), (512, 512, 3, 3), padding=1)
     assert {(choice.algorithm, choice.deep) for choice in plan} == {("winograd", True)}
-    assert kernels.conv2d_plan((4, 3, 224, 224), (64, 3, 3, 3)).forward.algorithm == "direct"
+    assert kernels.conv2d_plan((4, 1, 28, 28), (32, 1, 3, 3)).forward.algorithm == "direct"
     assert kernels.conv2d_plan((4, 3, 224, 224), (64, 3, 3, 3)).input.algorithm == "spread"
     assert kernels.conv2d_plan((8, 64, 56, 56), (64, 64, 3, 3), 2).weight.algorithm == "direct"
     assert kernels.conv2d_plan((8, 64, 9, 9), (64, 64, 1, 1)).input.algorithm == "direct"
     wide = kernels.conv2d_plan((8, 64, 56, 56), (64, 64, 3, 3), dtype="float64")
-    assert wide.forward == ("im2col", "compiled kernels are for float32, this is float64", False)
+    assert wide.forward == (
+        "im2col",
+        "compiled kernels are for float32, this is float64",
+        False,
+        False,
+    )
 
 
 def test_switches_are_undone() -> None:

@@ -15,7 +15,14 @@ from typing import Any
 import numpy as np
 
 from minidl_kernels import plans
-from minidl_kernels.cpu import depthwise, direct, spreading, winograd_forward, winograd_weight
+from minidl_kernels.cpu import (
+    depthwise,
+    direct,
+    spreading,
+    winograd_forward,
+    winograd_shallow,
+    winograd_weight,
+)
 from minidl_kernels.cpu.launch import launch
 from minidl_kernels.cpu.memory import address, contiguous, empty, flat
 from minidl_kernels.generic import convolution as generic
@@ -59,13 +66,22 @@ def conv(
     if choice.algorithm == "depthwise":
         _depthwise(x, w, kernel, (stride, before, dilation), y, shift, relu)
         return channels_first(y)
-    if choice.algorithm == "winograd" and winograd_forward.convolve(
-        _rows(x), w, False, before, y, shift, relu, choice.deep
-    ):
+    if choice.algorithm == "winograd" and _winograd(choice, x, w, False, before, y, shift, relu):
         return channels_first(y)
     taps = _all_taps(math.prod(kernel))
     _direct(x, w, False, taps, kernel, stride, before, dilation, groups, y, shift, relu)
     return channels_first(y)
+
+
+def _winograd(
+    choice: plans.Choice, x: Any, w: Any, turned: bool, before: Ints, y: Any, bias: Any = None,
+    relu: bool = False,
+) -> bool:  # fmt: skip
+    """Write into y, by Winograd's algorithm in one of its forms; returns whether it is finite."""
+    x = _rows(x)
+    if choice.shallow:
+        return winograd_shallow.convolve(x, w, turned, before, y, bias, relu)
+    return winograd_forward.convolve(x, w, turned, before, y, bias, relu, choice.deep)
 
 
 def _shift(bias: Any, activation: str | None, o: int) -> Any:
@@ -88,8 +104,7 @@ def conv_input(
     if choice.algorithm == "winograd":
         gx = empty((n, *spatial, c), g.dtype)
         before = tuple(2 - b for b, _ in padding)
-        rows = _rows(channels_last(g))
-        if winograd_forward.convolve(rows, w, True, before, gx, deep=choice.deep):
+        if _winograd(choice, channels_last(g), w, True, before, gx):
             return channels_first(gx)
     if choice.algorithm == "spread":
         return channels_first(_spread(_rows(channels_last(g)), w, shape, stride, padding, dilation))
@@ -436,3 +451,6 @@ def warm_up(dtype: str) -> None:
         x, g = np.zeros((1, 6, 6, 16), dtype), np.zeros((1, 4, 4, 16), dtype)
         winograd_forward.convolve(x, w, False, (0, 0), g, deep=True)
         winograd_weight.gradient(x, g, (0, 0), np.empty_like(w), deep=True)
+        for c in (1, 3):  # images in grey and in colours
+            x = np.zeros((1, 6, 6, c), dtype)
+            winograd_shallow.convolve(x, w[:, :c], False, (0, 0), g)

@@ -94,7 +94,8 @@ def conv_pool(
     if choice.algorithm in FUSED and _alike(o, groups, size) and 0 not in (x.size, *out):
         y, place = np.empty(out, np.float32), np.empty(out, np.uint8)
         rows = _rows(channels_last(x))
-        if choice.algorithm != "winograd" or not winograd_forward.convolve(
+        winograd = choice.algorithm == "winograd" and not choice.shallow
+        if not winograd or not winograd_forward.convolve(
             rows, w, False, _before(padding), y, _shift(bias, None, o), relu, choice.deep, place
         ):
             direct_pool(rows, w, stride, padding, dilation, bias, relu, y, place)

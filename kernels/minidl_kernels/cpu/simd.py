@@ -85,11 +85,11 @@ _OCTETS = ir.VectorType(ir.IntType(8), 8)
 
 
 class Vector(types.Type):
-    """Numba's type of eight lanes of `dtype`, which is numba's float32, float64 or int32."""
+    """Numba's type of eight (or `count`) lanes of `dtype`: numba's float32, float64 or int32."""
 
-    def __init__(self, dtype: Any) -> None:
-        self.dtype = dtype
-        super().__init__(name=f"Vector({dtype}, {LANES})")
+    def __init__(self, dtype: Any, count: int = LANES) -> None:
+        self.dtype, self.count = dtype, count
+        super().__init__(name=f"Vector({dtype}, {count})")
 
 
 @register_model(Vector)
@@ -97,7 +97,7 @@ class _VectorModel(models.PrimitiveModel):
     """A vector is handed around as LLVM's vector."""
 
     def __init__(self, manager: Any, vector: Any) -> None:
-        super().__init__(manager, vector, vector_of(vector.dtype))
+        super().__init__(manager, vector, vector_of(vector.dtype, vector.count))
 
 
 # ---- memory -------------------------------------------------------------------------------------

@@ -42,14 +42,17 @@ from minidl_kernels.cpu.simd import (
     store_octets,
     total,
 )
+from minidl_kernels.cpu.wide import alike
 from minidl_kernels.cpu.windows import largest
 
 __all__ = [
     "POINTS",
     "Tiles",
+    "four_of_output",
     "number",
     "place_of",
     "row_of",
+    "six_of_input",
     "tiles_at",
     "transform_input",
     "transform_output",
@@ -81,6 +84,7 @@ class Tiles(NamedTuple):
     y: int = 0
     bias: int = 0
     relu: int = 0
+    past: int = 0  # whether y is written past the caches
     d: int = 0  # transformed gradients
     begin: int = 0  # which tiles are in v and d
     end: int = 0
@@ -121,24 +125,24 @@ def number(value: float) -> Any:
 
 
 @helper
-def _input(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
+def six_of_input(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
     """B' x: six values of a polynomial of six coefficients, but for factors that G has."""
-    even, odd = fma(number(-4.0), c, e), fma(number(-4.0), b, d)
-    half, twice = e - c, number(2.0) * (d - b)
-    first = fma(number(4.0), a, fma(number(-5.0), c, e))
-    last = fma(number(4.0), b, fma(number(-5.0), d, f))
+    four, five = alike(a, 4.0), alike(a, -5.0)
+    even, odd = fma(alike(a, -4.0), c, e), fma(alike(a, -4.0), b, d)
+    half, twice = e - c, alike(a, 2.0) * (d - b)
+    first, last = fma(four, a, fma(five, c, e)), fma(four, b, fma(five, d, f))
     return first, even + odd, even - odd, half + twice, half - twice, last
 
 
 @helper
-def _output(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
+def four_of_output(a: Any, b: Any, c: Any, d: Any, e: Any, f: Any) -> Any:
     """A' m: four coefficients from six values."""
     even, odd, half, twice = b + c, b - c, d + e, d - e
     return (
         a + even + half,
-        fma(number(2.0), twice, odd),
-        fma(number(4.0), half, even),
-        fma(number(8.0), twice, odd) + f,
+        fma(alike(a, 2.0), twice, odd),
+        fma(alike(a, 4.0), half, even),
+        fma(alike(a, 8.0), twice, odd) + f,
     )
 
 
@@ -197,7 +201,7 @@ def transform_input(p: Any, x: Any, tile: int, v: Any, v0: int, step: int, buffe
     for k in range(0, c, LANES):
         for j in range(6):
             i = first + j * right + k
-            r = _input(
+            r = six_of_input(
                 load(source, i), load(source, i + down), load(source, i + 2 * down),
                 load(source, i + 3 * down), load(source, i + 4 * down), load(source, i + 5 * down),
             )  # fmt: skip
@@ -205,7 +209,7 @@ def transform_input(p: Any, x: Any, tile: int, v: Any, v0: int, step: int, buffe
                 store(buffer, half + (point * 6 + j) * LANES, r[point])
         for i in range(6):
             j = half + i * 6 * LANES
-            r = _input(
+            r = six_of_input(
                 load(buffer, j), load(buffer, j + 8), load(buffer, j + 16),
                 load(buffer, j + 24), load(buffer, j + 32), load(buffer, j + 40),
             )  # fmt: skip
@@ -227,7 +231,7 @@ def transform_output(
     for k in range(0, count, LANES):
         for j in range(6):
             i = m0 + j * step + k
-            r = _output(
+            r = four_of_output(
                 load(m, i), load(m, i + 6 * step), load(m, i + 12 * step),
                 load(m, i + 18 * step), load(m, i + 24 * step), load(m, i + 30 * step),
             )  # fmt: skip
@@ -267,7 +271,7 @@ def transform_output(
 def _across(buffer: Any, i: int) -> Any:
     """A row of a tile's outputs, of which the columns are transformed."""
     j = i * 6 * LANES
-    return _output(
+    return four_of_output(
         load(buffer, j), load(buffer, j + 8), load(buffer, j + 16),
         load(buffer, j + 24), load(buffer, j + 32), load(buffer, j + 40),
     )  # fmt: skip

@@ -10,6 +10,7 @@ from minidl_kernels.cpu.gemm import TILE_COLUMNS, gemm_rows
 from minidl_kernels.cpu.launch import floats, integers, launch
 from minidl_kernels.cpu.memory import address
 from minidl_kernels.cpu.simd import LANES, fma, load, store, total, transpose
+from minidl_kernels.cpu.wide import alike
 from minidl_kernels.cpu.winograd import (
     POINTS,
     Tiles,
@@ -21,7 +22,7 @@ from minidl_kernels.cpu.winograd import (
     window,
 )
 
-__all__ = ["finish_gradient", "gradient", "spread_tile"]
+__all__ = ["finish_gradient", "gradient", "spread", "spread_tile"]
 
 CHUNK = 2 << 20  # numbers of transformed tiles at a time: 8 MB, what the last cache holds
 DEEP = 192  # tiles in a product at a time: so many rows of 64 bytes of both stay in the first cache
@@ -64,9 +65,9 @@ def gradient(x: Any, g: Any, before: Any, gw: Any, deep: bool = False) -> bool:
 
 @helper
 def spread(a: Any, b: Any, c: Any, d: Any) -> Any:
-    """A g: the transpose of `_output`, four numbers to six."""
+    """A g: the transpose of `four_of_output`, four numbers to six."""
     even, odd = a + c, b + d
-    half, twice = fma(number(4.0), c, a), fma(number(8.0), d, number(2.0) * b)
+    half, twice = fma(alike(a, 4.0), c, a), fma(alike(a, 8.0), d, alike(a, 2.0) * b)
     return a, even + odd, even - odd, half + twice, half - twice, d
 
 
