@@ -175,7 +175,10 @@ def _lstm_forward(p: Any, task: int) -> None:
                     give(values, at + 2 * size, g, n)
                     give(values, at + 3 * size, o, n)
                     give(cells, unit, now, n)
-                    give(out, unit, o * tanh(now), n)
+                for b in range(low, high):  # not above: there it would wait for `now`
+                    unit = (row + b) * size + v
+                    o = take(values, (row + b) * wide + 3 * size + v, n)
+                    give(out, unit, o * tanh(take(cells, unit, n)), n)
         for b in range(low, high):
             if at_rest(p, t, b):
                 hold(values, (row + b) * wide, wide)
@@ -270,11 +273,15 @@ def _gru_forward(p: Any, task: int, room: int) -> None:
                     z = take(values, at + size, m) + load(sums, own + TILE_COLUMNS)
                     z = sigmoid(z + bias_z)
                     q = load(sums, own + 2 * TILE_COLUMNS) + bias_q
-                    n = tanh(fma(r, q, take(values, at + 2 * size, m) + bias_n))
                     give(values, at, r, m)
                     give(values, at + size, z, m)
-                    give(values, at + 2 * size, n, m)
                     give(values, at + 3 * size, q, m)
+                for b in range(low, high):  # not above: there it would wait for `r`
+                    at = (row + b) * wide + v
+                    r, q = take(values, at, m), take(values, at + 3 * size, m)
+                    n = tanh(fma(r, q, take(values, at + 2 * size, m) + bias_n))
+                    give(values, at + 2 * size, n, m)
+                    z = take(values, at + size, m)
                     now = fma(z, take(h, start + b * size + v, m) - n, n)
                     give(out, (row + b) * size + v, now, m)
         for b in range(low, high):
