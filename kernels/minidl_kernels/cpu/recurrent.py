@@ -87,11 +87,12 @@ class _Call:
         self.shape, self.inputs = (steps, count, size), [inputs] + [size] * (len(weights) - 1)
         self.tiles, self.count = -(-size // 16), len(weights)
         self.serial = steps * count * (sum(self.inputs) + self.count * size) * size < FEW
-        self.parts = 1 if self.serial else min(threads.count, count)
+        self.shares = 1 if self.serial else threads.count
+        self.parts = min(self.shares, count)
         shared = _NOTHING | {
             "layers": self.count, "steps": steps, "batch": count, "size": size,
-            "gates": self.kind.gates, "parts": self.parts, "reverse": int(reverse),
-            "fresh": int(states[0] is None), "relu": int(kind == "relu"),
+            "gates": self.kind.gates, "parts": self.parts, "shares": self.shares,
+            "reverse": int(reverse), "fresh": int(states[0] is None), "relu": int(kind == "relu"),
             "inputs": size, "step": count * size, "sequence": size,
         }  # fmt: skip
         self.layers = [shared.copy() for _ in weights]
@@ -148,7 +149,7 @@ class _Call:
             panels_hh=[panels * size * 16] * self.count,
         )
         records = self.records()
-        launch(pack_forward, 2 * panels * self.count, records, 0, self.serial)
+        launch(pack_forward, self.shares, records, 0, self.serial)
         room = -(-count // self.parts) * GRU_SUMS
         launch(self.kind.forward, self.parts, records, room, self.serial)
         return last, kept
@@ -187,7 +188,6 @@ class _Call:
         self.give("gx", [gx] + [between] * (layers - 1))
         self.give("g_out", [between] * (layers - 1) + [g_out])
         tiles = [-(-n // 16) for n in self.inputs]
-        packs = self.tiles + max(tiles[not of_x :], default=0)
         operands = [n * rows * 16 for n in tiles]
         self.carve(
             panels_ih=[n * panels * 256 for n in tiles],
@@ -196,11 +196,11 @@ class _Call:
             x_panels=operands, h_panels=[self.tiles * rows * 16] * layers,
         )  # fmt: skip
         for fields in self.layers:
-            fields |= {"packs": packs, "rows": rows, "last": self.kind.blocks - 1}
+            fields |= {"rows": rows, "last": self.kind.blocks - 1}
         records = self.records()
-        launch(pack_backward, packs * layers, records, 0, self.serial)
+        launch(pack_backward, self.shares, records, 0, self.serial)
         launch(self.kind.backward, self.parts, records, 0, self.serial)
-        launch(weight_gradient, panels * layers, records, 0, self.serial)
+        launch(weight_gradient, self.shares, records, 0, self.serial)
         return gx, g_first, list(zip(*made, strict=True))
 
 

@@ -62,6 +62,7 @@ class Layer(NamedTuple):
     inputs: int = 0
     size: int = 0  # of the state
     parts: int = 0  # in how many parts the sequences are taken
+    shares: int = 0  # and what is done for each weight
     gates: int = 0  # how many blocks of `size` rows the weights have
     x: int = 0
     step: int = 0  # from one step of x to the next, and from one sequence, in numbers
@@ -88,7 +89,6 @@ class Layer(NamedTuple):
     gh: int = 0  # (B, H), the gradients of the states as they change
     gc: int = 0
     gx: int = 0
-    packs: int = 0  # how many panels a layer packs for the way back, at most
     rows: int = 0  # of the panels: of the gates' gradients, of x, and of the states before
     ga: int = 0
     x_panels: int = 0
@@ -108,7 +108,13 @@ LAYER = _RECORD.itemsize  # the record of layer k is layer(args + k * LAYER)
 @helper
 def part_of(p: Any, task: int) -> Any:
     """The first sequence of a task, and the one after its last."""
-    return p.batch * task // p.parts, p.batch * (task + 1) // p.parts
+    return share(p.batch, task, p.parts)
+
+
+@helper
+def share(count: int, task: int, parts: int) -> Any:
+    """The first one of a task's share of so many, and the one after its last."""
+    return count * task // parts, count * (task + 1) // parts
 
 
 @helper
@@ -142,47 +148,46 @@ def give(x: Any, i: int, v: Any, n: int) -> None:
 
 
 def pack_forward(task: int, room: int, args: int) -> None:
-    """16 rows of a gate in w_ih, then in w_hh, transposed: a panel of the right side of x @ w.T."""
-    p = layer(args)
+    """A share of all weights as panels of the right side of x @ w.T: 16 rows of a gate, turned."""
+    for k in range(layer(args).layers):
+        p = layer(args + k * LAYER)
+        _pack_transposed(p, task, floats(p.w_ih), p.inputs, floats(p.panels_ih))
+        _pack_transposed(p, task, floats(p.w_hh), p.size, floats(p.panels_hh))
+
+
+@helper
+def _pack_transposed(p: Any, task: int, w: Any, columns: int, panels: Any) -> None:
     each = padded_to_tile(p.size) // TILE_COLUMNS
-    p, task = layer(args + task // (2 * p.gates * each) * LAYER), task % (2 * p.gates * each)
-    w, panels, columns = floats(p.w_ih), floats(p.panels_ih), p.inputs
-    if task >= p.gates * each:
-        w, panels, columns, task = (
-            floats(p.w_hh),
-            floats(p.panels_hh),
-            p.size,
-            task - p.gates * each,
-        )
-    unit = task % each * TILE_COLUMNS
-    width, source = min(TILE_COLUMNS, p.size - unit), task // each * p.size + unit
-    place = task * TILE_COLUMNS * columns
-    pack_transposed(w, source * columns, columns, columns, width, panels, place)
+    low, high = share(p.gates * each, task, p.shares)
+    for panel in range(low, high):
+        unit = panel % each * TILE_COLUMNS
+        width, row = min(TILE_COLUMNS, p.size - unit), panel // each * p.size + unit
+        place = panel * TILE_COLUMNS * columns
+        pack_transposed(w, row * columns, columns, columns, width, panels, place)
 
 
 def pack_backward(task: int, room: int, args: int) -> None:
-    """16 columns of w_hh, then of w_ih: a panel of the right side of g @ w.
+    """A share of all weights as panels of the right side of g @ w: 16 columns of all gates."""
+    for k in range(layer(args).layers):
+        p = layer(args + k * LAYER)
+        _pack(p, task, floats(p.w_hh), p.size, floats(p.panels_hh))
+        if p.gx:
+            _pack(p, task, floats(p.w_ih), p.inputs, floats(p.panels_ih))
 
-    Each gate is `padded` rows deep, the last of them zeros.
-    """
-    p = layer(args)
-    p, task = layer(args + task // p.packs * LAYER), task % p.packs
+
+@helper
+def _pack(p: Any, task: int, w: Any, columns: int, panels: Any) -> None:
+    """A gate is `padded` rows deep, the last of them zeros."""
     padded = padded_to_tile(p.size)
-    w, panels, columns = floats(p.w_hh), floats(p.panels_hh), p.size
-    if task >= padded // TILE_COLUMNS:
-        w, panels, columns = floats(p.w_ih), floats(p.panels_ih), p.inputs
-        task -= padded // TILE_COLUMNS
-        if not p.gx or task * TILE_COLUMNS >= columns:
-            return
-    first = task * TILE_COLUMNS
-    for gate in range(p.gates):
-        for k in range(padded):
-            place = ((task * p.gates + gate) * padded + k) * TILE_COLUMNS
-            for half in range(0, TILE_COLUMNS, LANES):
-                n = columns - first - half if k < p.size else 0
-                source = (gate * p.size + k) * columns + first + half
-                v = take(w, source, n) if n > 0 else splat(np.float32(0))
-                store(panels, place + half, v)
+    low, high = share(padded, task, p.shares)
+    for n in range(0, columns, TILE_COLUMNS):
+        for gate in range(p.gates):
+            place, source = (n * p.gates + gate * TILE_COLUMNS) * padded, gate * p.size
+            for k in range(low, high):
+                at, width = (source + k) * columns + n, columns - n if k < p.size else 0
+                for half in range(0, TILE_COLUMNS, LANES):
+                    v = take(w, at + half, width - half)
+                    store(panels, place + k * TILE_COLUMNS + half, v)
 
 
 # ---- forward ------------------------------------------------------------------------------------
@@ -363,19 +368,30 @@ def _product_of_panels(
 
 
 def weight_gradient(task: int, room: int, args: int) -> None:
+    """A share of the gradients of all weights and biases.
+
+    The task that has a share of a weight has the same share of each, whatever the layer's sizes.
+    """
+    for k in range(layer(args).layers):
+        p = layer(args + k * LAYER)
+        low, high = share(p.gates * (padded_to_tile(p.size) // TILE_COLUMNS), task, p.shares)
+        for panel in range(low, high):
+            _panel_gradient(p, panel)
+
+
+@helper
+def _panel_gradient(p: Any, panel: int) -> None:
     """16 units of a gate: their rows of the gradients of w_ih and w_hh, and of the biases.
 
     A row is the sum over all rows of panels of ga[row, unit] * x[row], or * the state before. A
     bias has the sums of ga alone.
     """
-    p = layer(args)
     each = padded_to_tile(p.size) // TILE_COLUMNS
-    p, task = layer(args + task // (p.gates * each) * LAYER), task % (p.gates * each)
-    gate, unit = task // each, task % each * TILE_COLUMNS
+    gate, unit = panel // each, panel % each * TILE_COLUMNS
     block = p.last if gate == p.gates - 1 else gate
     place, lanes = gate * p.size + unit, min(TILE_COLUMNS, p.size - unit)
-    ga_ih = (block * each + task % each) * p.rows * TILE_COLUMNS
-    ga_hh = task * p.rows * TILE_COLUMNS
+    ga_ih = (block * each + panel % each) * p.rows * TILE_COLUMNS
+    ga_hh = panel * p.rows * TILE_COLUMNS
     _sum_of_products(p, ga_ih, lanes, floats(p.x_panels), p.inputs, floats(p.gw_ih), place, 0)
     # The first step's states, where they are zeros. (In reverse they are not the first rows.)
     first = p.batch if p.fresh and not p.reverse else 0
