@@ -70,7 +70,7 @@ def _taken(x: Any, w_hh: Any) -> bool:
 class _Call:
     """A call: the fields of a record for each layer, and the arrays whose addresses they hold.
 
-    states : for each of h and c the states before the first step, one array for each layer, or None
+    states : for each of h and c the states before the first step (layers, B, H), or None
     weights : of each layer w_ih, w_hh, and one bias or two, of which any may be None
     """
 
@@ -104,10 +104,11 @@ class _Call:
             self.give(name, each)
         for name, given in zip(("h0", "c0"), states, strict=False):
             if given is None:
-                given = [np.zeros(self.shape[1:], np.float32)] * self.count
-            self.give(name, given)
+                self.spread(name, np.zeros(self.shape[1:], np.float32), 0)
+            else:
+                self.spread(name, given)
         if lengths is not None:
-            self.give("ends", [np.array(lengths, np.intp)] * self.count)
+            self.spread("ends", np.array(lengths, np.intp), 0)
 
     def give(self, name: str, arrays: Iterable[Any]) -> None:
         """Put an array, or None, into the record of each layer; they are kept with the call."""
@@ -116,6 +117,14 @@ class _Call:
                 array = contiguous(array)
                 self.kept.append(array)
                 fields[name] = address(array)
+
+    def spread(self, name: str, array: Any, step: int | None = None) -> None:
+        """Put an array whose first axis is the layers into the records; a step of 0: all of it."""
+        array = contiguous(array)
+        self.kept.append(array)
+        place, step = address(array), array.nbytes // self.count if step is None else step
+        for k, fields in enumerate(self.layers):
+            fields[name] = place + k * step
 
     def carve(self, **sizes: list[int]) -> None:
         """Put room for so many numbers into the record of each layer, which kernels alone see."""
@@ -143,7 +152,7 @@ class _Call:
         last = []
         for name in ("h", "c") if "cells" in self.kind.kept else ("h",):
             last.append(np.empty((self.count, count, size), np.float32))
-            self.give(name, last[-1])
+            self.spread(name, last[-1])
         self.carve(
             panels_ih=[panels * n * 16 for n in self.inputs],
             panels_hh=[panels * size * 16] * self.count,
@@ -172,7 +181,7 @@ class _Call:
             for g in g_last
         ]
         for name, g in zip(("gh", "gc"), g_first, strict=False):
-            self.give(name, g)
+            self.spread(name, g)
         biases = ("gb_ih", "gb_hh") if self.kind.blocks > self.kind.gates else ("gb_ih",)
         shapes: dict[str, list[Any]] = {
             "gw_ih": [(wide, n) for n in self.inputs], "gw_hh": [(wide, size)] * layers,
@@ -252,7 +261,7 @@ def _forward(
     kind: str, x: Any, states: list[Any], weights: tuple[Any, ...], lengths: Any, reverse: bool
 ) -> tuple[Any, ...]:
     """(out, *last states, *what is kept) of one layer."""
-    first = [None if s is None else [s] for s in states]
+    first = [None if s is None else s[None] for s in states]
     last, kept = _Call(kind, x, first, [weights], lengths, reverse).forward()
     out, *more = [each[0] for each in kept]
     return out, *[s[0] for s in last], *more
@@ -263,7 +272,7 @@ def _backward(
     kept: tuple[Any, ...], lengths: Any, reverse: bool, of_x: bool,
 ) -> tuple[Any, ...]:  # fmt: skip
     """The gradients of x, of the states, and of the weights of one layer."""
-    first = [None if s is None else [s] for s in states]
+    first = [None if s is None else s[None] for s in states]
     call = _Call(kind, x, first, [weights], lengths, reverse)
     gx, g_first, (g_weights,) = call.backward(g_out, g_last, [[a] for a in kept], of_x)
     return gx, *_asked([g[0] for g in g_first], states), *g_weights
