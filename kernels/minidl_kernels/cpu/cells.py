@@ -3,8 +3,8 @@
 Names and meaning are those of `reference.recurrent`; what the layers share is in `sequences`. A
 kernel runs a stack of layers, one after another.
 
-Forward: the products of all steps with W_ih; then step by step, for 16 units at a time, the product
-with W_hh and the gates, eight units at once. A state is read where it was given out.
+Forward: step by step, x and h side by side; then for 16 units at a time their product with the
+weights, which are side by side too, and the gates, eight units at once.
 
 Back: step by step the gradients of the gates and of the state, then those of x. What the weights'
 gradients are made of is kept on the way.
@@ -21,13 +21,14 @@ from minidl_kernels.cpu.sequences import (
     LAYER,
     at_rest,
     before,
+    depth_of,
     finish,
     gate_sums,
     give,
     hold,
     input_gradient,
-    input_products,
     is_first,
+    join,
     keep_operands,
     layer,
     padded_to_tile,
@@ -43,7 +44,6 @@ from minidl_kernels.cpu.sequences import (
 from minidl_kernels.cpu.simd import (
     LANES,
     fma,
-    load,
     maximum,
     sigmoid,
     splat,
@@ -53,7 +53,6 @@ from minidl_kernels.cpu.simd import (
 )
 
 __all__ = [
-    "GRU_SUMS",
     "gru_backward",
     "gru_forward",
     "lstm_backward",
@@ -68,22 +67,22 @@ __all__ = [
 def rnn_forward(task: int, room: int, args: int) -> None:
     """Fill out, and the last state h."""
     for k in range(layer(args).layers):
-        _rnn_forward(layer(args + k * LAYER), task)
+        _rnn_forward(layer(args + k * LAYER), task, room)
 
 
 @helper
-def _rnn_forward(p: Any, task: int) -> None:
-    h0, out, size, zero = floats(p.h0), floats(p.out), p.size, splat(np.float32(0))
+def _rnn_forward(p: Any, task: int, room: int) -> None:
+    h0, out, joined, size = floats(p.h0), floats(p.out), floats(room), p.size
     low, high = part_of(p, task)
-    input_products(p, out, size, low, high)
+    zero = splat(np.float32(0))
     for s in range(p.steps):
         t = step_of(p, s)
-        row = t * p.batch
+        row, deep = t * p.batch, depth_of(p, s)
         h, start = before(p, s == 0, row, h0, 0, out)
+        join(p, t, low, high, h, start, joined)
         for u in range(0, size, TILE_COLUMNS):
             place = (row + low) * size + u
-            if s > 0 or not p.fresh:
-                gate_sums(p, u, high - low, h, start + low * size, out, place, size, size, True)
+            gate_sums(p, 0, u, high - low, joined, 0, p.inputs + deep, out, place, size)
             for v in range(u, min(u + TILE_COLUMNS, size), LANES):
                 n, bias = size - v, take_or_zero(p.b_ih, v, size - v)
                 for b in range(low, high):
@@ -137,27 +136,26 @@ def _rnn_backward(p: Any, task: int) -> None:
 def lstm_forward(task: int, room: int, args: int) -> None:
     """Fill values, out, cells, and the last states h and c."""
     for k in range(layer(args).layers):
-        _lstm_forward(layer(args + k * LAYER), task)
+        _lstm_forward(layer(args + k * LAYER), task, room)
 
 
 @helper
-def _lstm_forward(p: Any, task: int) -> None:
+def _lstm_forward(p: Any, task: int, room: int) -> None:
     values, out, cells, h0, c0 = (
         floats(p.values), floats(p.out), floats(p.cells), floats(p.h0), floats(p.c0)
     )  # fmt: skip
-    size, wide = p.size, 4 * p.size
+    size, wide, joined = p.size, 4 * p.size, floats(room)
     low, high = part_of(p, task)
-    input_products(p, values, wide, low, high)
     for s in range(p.steps):
         t = step_of(p, s)
-        row = t * p.batch
+        row, deep = t * p.batch, depth_of(p, s)
         h, start = before(p, s == 0, row, h0, 0, out)
         c, start = before(p, s == 0, row, c0, 0, cells)
+        join(p, t, low, high, h, start, joined)
         for u in range(0, size, TILE_COLUMNS):
-            place = (row + low) * wide + u
-            if s > 0 or not p.fresh:
-                first = start + low * size
-                gate_sums(p, u, high - low, h, first, values, place, wide, size, True)
+            for gate in range(4):
+                place = (row + low) * wide + gate * size + u
+                gate_sums(p, gate, u, high - low, joined, 0, p.inputs + deep, values, place, wide)
             for v in range(u, min(u + TILE_COLUMNS, size), LANES):
                 n = size - v
                 bias_i, bias_f = take_or_zero(p.b_ih, v, n), take_or_zero(p.b_ih, size + v, n)
@@ -235,8 +233,6 @@ def _lstm_backward(p: Any, task: int) -> None:
 
 # ---- gru ----------------------------------------------------------------------------------------
 
-GRU_SUMS = 3 * TILE_COLUMNS  # what a sequence has of W_hh h for 16 units, in the room of a thread
-
 
 def gru_forward(task: int, room: int, args: int) -> None:
     """Fill values (r, z, n, and q, the part of the state in n before r is applied), out, and h."""
@@ -246,20 +242,22 @@ def gru_forward(task: int, room: int, args: int) -> None:
 
 @helper
 def _gru_forward(p: Any, task: int, room: int) -> None:
-    values, out, sums, h0 = floats(p.values), floats(p.out), floats(room), floats(p.h0)
-    size, wide = p.size, 4 * p.size
+    values, out, joined, h0 = floats(p.values), floats(p.out), floats(room), floats(p.h0)
+    size, wide, inputs = p.size, 4 * p.size, p.inputs
     low, high = part_of(p, task)
-    input_products(p, values, wide, low, high)
     for s in range(p.steps):
         t = step_of(p, s)
-        row = t * p.batch
+        row, deep, many = t * p.batch, depth_of(p, s), high - low
         h, start = before(p, s == 0, row, h0, 0, out)
+        join(p, t, low, high, h, start, joined)
         for u in range(0, size, TILE_COLUMNS):
-            if s > 0 or not p.fresh:
-                first = start + low * size
-                gate_sums(p, u, high - low, h, first, sums, 0, GRU_SUMS, TILE_COLUMNS, False)
-            elif u == 0:
-                hold(sums, 0, (high - low) * GRU_SUMS)
+            place = (row + low) * wide + u
+            for gate in range(2):
+                gate_sums(
+                    p, gate, u, many, joined, 0, inputs + deep, values, place + gate * size, wide
+                )
+            gate_sums(p, 2, u, many, joined, 0, inputs, values, place + 2 * size, wide)
+            gate_sums(p, 2, u, many, joined, inputs, deep, values, place + 3 * size, wide)
             for v in range(u, min(u + TILE_COLUMNS, size), LANES):
                 m = size - v
                 bias_r = take_or_zero(p.b_ih, v, m) + take_or_zero(p.b_hh, v, m)
@@ -267,20 +265,16 @@ def _gru_forward(p: Any, task: int, room: int) -> None:
                 bias_n = take_or_zero(p.b_ih, 2 * size + v, m)
                 bias_q = take_or_zero(p.b_hh, 2 * size + v, m)
                 for b in range(low, high):
-                    at, own = (row + b) * wide + v, (b - low) * GRU_SUMS + v - u
-                    r = take(values, at, m) + load(sums, own)
-                    r = sigmoid(r + bias_r)
-                    z = take(values, at + size, m) + load(sums, own + TILE_COLUMNS)
-                    z = sigmoid(z + bias_z)
-                    q = load(sums, own + 2 * TILE_COLUMNS) + bias_q
-                    give(values, at, r, m)
-                    give(values, at + size, z, m)
-                    give(values, at + 3 * size, q, m)
+                    at = (row + b) * wide + v
+                    give(values, at, sigmoid(take(values, at, m) + bias_r), m)
+                    at += size
+                    give(values, at, sigmoid(take(values, at, m) + bias_z), m)
                 for b in range(low, high):  # not above: there it would wait for `r`
                     at = (row + b) * wide + v
-                    r, q = take(values, at, m), take(values, at + 3 * size, m)
+                    r, q = take(values, at, m), take(values, at + 3 * size, m) + bias_q
                     n = tanh(fma(r, q, take(values, at + 2 * size, m) + bias_n))
                     give(values, at + 2 * size, n, m)
+                    give(values, at + 3 * size, q, m)
                     z = take(values, at + size, m)
                     now = fma(z, take(h, start + b * size + v, m) - n, n)
                     give(out, (row + b) * size + v, now, m)

@@ -13,7 +13,6 @@ import numpy as np
 
 from minidl_kernels.cpu import threads
 from minidl_kernels.cpu.cells import (
-    GRU_SUMS,
     gru_backward,
     gru_forward,
     lstm_backward,
@@ -153,13 +152,10 @@ class _Call:
         for name in ("h", "c") if "cells" in self.kind.kept else ("h",):
             last.append(np.empty((self.count, count, size), np.float32))
             self.spread(name, last[-1])
-        self.carve(
-            panels_ih=[panels * n * 16 for n in self.inputs],
-            panels_hh=[panels * size * 16] * self.count,
-        )
+        self.carve(panels=[panels * (n + size) * 16 for n in self.inputs])
         records = self.records()
         launch(pack_forward, self.shares, records, 0, self.serial)
-        room = -(-count // self.parts) * GRU_SUMS
+        room = -(-count // self.parts) * (max(self.inputs) + size)
         launch(self.kind.forward, self.parts, records, room, self.serial)
         return last, kept
 

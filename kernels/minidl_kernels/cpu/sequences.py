@@ -3,9 +3,10 @@
 A task takes some of the sequences through all steps of a layer, and then of the layer that stands
 on it, so threads need not wait for each other. In a kernel "row" t * B + b is sequence b at step t.
 
-Units go by 16, the width of a tile. The rows of a weight that belong to 16 units of a gate, packed,
-are a panel; a gate's last panel is filled up with zeros. So the sums of all gates of 16 units can
-be made in a row, and the gates follow while the sums are in the first cache.
+Units go by 16, the width of a tile. The rows of both weights that belong to 16 units of a gate,
+packed, are a panel; a gate's last panel is filled up with zeros. Its product with x and h side by
+side is a sum of each gate; those of all gates of 16 units are made in a row, and the gates follow
+while the sums are in the first cache.
 
 The gradients of the gates lie in panels, (gates * units / 16, rows, 16): in this shape they are the
 left side of a product (for the gradients of x and h) and the transposed left side of another (for
@@ -27,13 +28,14 @@ __all__ = [
     "Layer",
     "at_rest",
     "before",
+    "depth_of",
     "finish",
     "gate_sums",
     "give",
     "hold",
     "input_gradient",
-    "input_products",
     "is_first",
+    "join",
     "keep_operands",
     "layer",
     "pack_backward",
@@ -72,8 +74,7 @@ class Layer(NamedTuple):
     fresh: int = 0  # h0 is zeros: no products with it, and no gradient
     w_ih: int = 0
     w_hh: int = 0
-    panels_ih: int = 0  # the packed weights
-    panels_hh: int = 0
+    panels: int = 0  # the packed weights, of both
     h0: int = 0  # the states before the first step
     out: int = 0
     relu: int = 0
@@ -85,6 +86,8 @@ class Layer(NamedTuple):
     h: int = 0  # (B, H), the states after the last step
     c: int = 0
     # For the way back.
+    panels_ih: int = 0  # the packed weights
+    panels_hh: int = 0
     g_out: int = 0
     gh: int = 0  # (B, H), the gradients of the states as they change
     gc: int = 0
@@ -148,22 +151,25 @@ def give(x: Any, i: int, v: Any, n: int) -> None:
 
 
 def pack_forward(task: int, room: int, args: int) -> None:
-    """A share of all weights as panels of the right side of x @ w.T: 16 rows of a gate, turned."""
+    """A share of all weights as panels of the right side of [x h] @ [w_ih w_hh].T.
+
+    A panel has 16 rows of a gate, turned: those of w_ih, and behind them those of w_hh.
+    """
     for k in range(layer(args).layers):
         p = layer(args + k * LAYER)
-        _pack_transposed(p, task, floats(p.w_ih), p.inputs, floats(p.panels_ih))
-        _pack_transposed(p, task, floats(p.w_hh), p.size, floats(p.panels_hh))
+        each = padded_to_tile(p.size) // TILE_COLUMNS
+        low, high = share(p.gates * each, task, p.shares)
+        for panel in range(low, high):
+            unit = panel % each * TILE_COLUMNS
+            n, row = min(TILE_COLUMNS, p.size - unit), panel // each * p.size + unit
+            place = panel * TILE_COLUMNS * (p.inputs + p.size)
+            _pack_transposed(p, floats(p.w_ih), row, p.inputs, n, place)
+            _pack_transposed(p, floats(p.w_hh), row, p.size, n, place + p.inputs * TILE_COLUMNS)
 
 
 @helper
-def _pack_transposed(p: Any, task: int, w: Any, columns: int, panels: Any) -> None:
-    each = padded_to_tile(p.size) // TILE_COLUMNS
-    low, high = share(p.gates * each, task, p.shares)
-    for panel in range(low, high):
-        unit = panel % each * TILE_COLUMNS
-        width, row = min(TILE_COLUMNS, p.size - unit), panel // each * p.size + unit
-        place = panel * TILE_COLUMNS * columns
-        pack_transposed(w, row * columns, columns, columns, width, panels, place)
+def _pack_transposed(p: Any, w: Any, row: int, columns: int, n: int, place: int) -> None:
+    pack_transposed(w, row * columns, columns, columns, n, floats(p.panels), place)
 
 
 def pack_backward(task: int, room: int, args: int) -> None:
@@ -200,6 +206,12 @@ def step_of(p: Any, s: int) -> int:
 
 
 @helper
+def depth_of(p: Any, s: int) -> int:
+    """How much of the state counts at the s-th step: nothing of it at the first, if it is zeros."""
+    return p.size if s > 0 or not p.fresh else 0
+
+
+@helper
 def before(p: Any, first: bool, row: int, state: Any, b: int, states: Any) -> Any:
     """Where the state before a row stands, an array and a place in it: at `first` in state[b]."""
     if first:
@@ -214,36 +226,34 @@ def at_rest(p: Any, t: int, b: int) -> bool:
 
 
 @helper
-def input_products(p: Any, out: Any, row_size: int, low: int, high: int) -> None:
-    """out[t, b, gate * H : ] = W_ih x[t, b] for every t, low <= b < high; out (T, B, row_size)."""
-    x, panels, padded = floats(p.x), floats(p.panels_ih), padded_to_tile(p.size)
-    for gate in range(p.gates):
-        for u in range(0, p.size, TILE_COLUMNS):
-            for t in range(p.steps):
-                gemm_rows(
-                    high - low, x, t * p.step + low * p.sequence, p.sequence, 1, 0,
-                    panels, (gate * padded + u) * p.inputs, TILE_COLUMNS, 0, 1, p.inputs,
-                    out, (t * p.batch + low) * row_size + gate * p.size + u, row_size,
-                    min(TILE_COLUMNS, p.size - u), False,
-                )  # fmt: skip
+def join(p: Any, t: int, low: int, high: int, h: Any, start: int, joined: Any) -> None:
+    """joined[b - low] = [x[t, b] h[b]]; h[b] begins at h[start + b * H]."""
+    width = p.inputs + p.size
+    for b in range(low, high):
+        place, source = (b - low) * width, t * p.step + b * p.sequence
+        for n in range(0, p.inputs, LANES):
+            give(joined, place + n, take(floats(p.x), source + n, p.inputs - n), p.inputs - n)
+        place, source = place + p.inputs, start + b * p.size
+        for n in range(0, p.size, LANES):
+            give(joined, place + n, take(h, source + n, p.size - n), p.size - n)
 
 
 @helper
 def gate_sums(
-    p: Any, u: int, many: int, h: Any, start: int,
-    out: Any, place: int, row_size: int, gate_size: int, add: bool,
+    p: Any, gate: int, u: int, many: int, joined: Any, first: int, depth: int,
+    out: Any, place: int, row_size: int,
 ) -> None:  # fmt: skip
-    """out[b, gate] (+)= W_hh h[b] for 16 units from u on, of each gate, and `many` sequences.
+    """The sums of a gate for 16 units from u on and `many` sequences, to out[place:], row by row.
 
-    h[b] begins at h[start + b * H], out[b, gate] at out[place + b * row_size + gate * gate_size].
+    joined : x and h of each sequence, of which those from `first` on are taken, `depth` in number
     """
-    panels, padded = floats(p.panels_hh), padded_to_tile(p.size)
-    for gate in range(p.gates):
-        gemm_rows(
-            many, h, start, p.size, 1, 0,
-            panels, (gate * padded + u) * p.size, TILE_COLUMNS, 0, 1, p.size,
-            out, place + gate * gate_size, row_size, min(TILE_COLUMNS, p.size - u), add,
-        )  # fmt: skip
+    width = p.inputs + p.size
+    panel = (gate * padded_to_tile(p.size) + u) * width
+    gemm_rows(
+        many, joined, first, width, 1, 0,
+        floats(p.panels), panel + first * TILE_COLUMNS, TILE_COLUMNS, 0, 1, depth,
+        out, place, row_size, min(TILE_COLUMNS, p.size - u), False,
+    )  # fmt: skip
 
 
 @helper
