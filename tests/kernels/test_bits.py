@@ -20,18 +20,14 @@ import hashlib, importlib, inspect, pkgutil
 import numpy as np
 from every_kernel import CALLS, Draw, results
 from minidl_kernels import cpu
-from minidl_kernels.cpu import launch, threads
-from minidl_kernels.cpu.compiling import Kernel
+from minidl_kernels.cpu import launch, team, threads
 
-def shared(kernel, *args):
-    if threads.count > 1:
-        seen.add(kernel)
-        if kernel is launch._each:
-            addresses.add(args[0])
-    return run(kernel, *args)
+def shared(kernel, *call):
+    addresses.add(kernel)
+    together(kernel, *call)
 
-seen, addresses, run = set(), set(), Kernel.__call__
-Kernel.__call__ = shared
+addresses, together = set(), team.together
+team.together = shared
 for dtype in ("float32", "float64"):
     for call in CALLS:
         found = set()
@@ -40,11 +36,11 @@ for dtype in ("float32", "float64"):
             bits = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)
             found.add(hashlib.sha256(bits).hexdigest())
         print(dtype, call, len(found), sep="\t")
-seen |= {task for task, made in launch._compiled.items() if made.address in addresses}
+seen = {task for task, made in launch._compiled.items() if made.address in addresses}
 for name in sorted(module.name for module in pkgutil.iter_modules(cpu.__path__)):
     for made in vars(importlib.import_module(f"{cpu.__name__}.{name}")).values():
         task = inspect.isfunction(made) and [*inspect.signature(made).parameters] == TASK
-        if (task or isinstance(made, Kernel) and made.parallel is not None) and made not in seen:
+        if task and made not in seen:
             print("alone", made.__module__, made.__name__, sep="\t")
 """
 # Sums by index are one task; what `race` measures a machine with, and what starts the threads, are

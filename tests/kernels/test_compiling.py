@@ -1,4 +1,4 @@
-"""How kernels are compiled: their two forms, the cache on disk, and what happens without one."""
+"""How kernels are compiled: the cache on disk, and what happens without one."""
 
 import ctypes
 import os
@@ -11,15 +11,6 @@ from pathlib import Path
 import pytest
 
 KERNELS = Path(__file__).parents[2] / "kernels" / "minidl_kernels"
-FORMS = """
-from numba import prange
-from minidl_kernels.cpu.compiling import compiled
-
-@compiled(parallel=True)
-def double(x, out):
-    for i in prange(x.shape[0]):
-        out[i] = 2 * x[i]
-"""
 POOL = """
 import numpy as np, minidl_kernels as kernels
 x = np.arange(8.0).reshape(1, 1, 8)
@@ -108,24 +99,6 @@ def test_a_cache_that_cannot_be_written_at_last(copy: Path) -> None:
     assert run(textwrap.dedent(code) + POOL, copy)[1] == "None"
 
 
-def test_the_two_forms_do_not_meet_in_the_cache(copy: Path) -> None:
-    """Numba's cache does not tell the options apart, only the names."""
-    (copy / "forms.py").write_text(FORMS, encoding="utf-8")
-    code = """
-    import numpy as np, forms
-    x, out = np.ones(8), np.empty(8)
-    forms.double.serial(x, out)
-    assert not out.min() < 2
-    form = forms.double.parallel
-    form(x, out)
-    print(*[sum(f.run.stats.cache_hits.values()) for f in (forms.double.serial, form)])
-    print(*["numba_parallel_for" in f.run.inspect_llvm(f.run.signatures[0]) for f in
-            (forms.double.serial, form)])
-    """
-    assert run(code, copy) == ["0", "0", "False", "True"]
-    assert run(code, copy)[:2] == ["1", "1"]
-
-
 def test_a_changed_helper_is_compiled_anew(copy: Path) -> None:
     cpu = copy / "minidl_kernels" / "cpu"
     helping = (
@@ -181,9 +154,9 @@ def test_warmup_compiles_every_kernel() -> None:
     import inspect
     from minidl_kernels.cpu import warmup
     assert warmup.main() == 0
-    from minidl_kernels.cpu import launch
-    for run in (launch._alone.serial, launch._each.parallel):
-        assert run.run.signatures
+    from minidl_kernels.cpu import launch, team
+    for loop in (team.alone, team._lead, team._serve):
+        assert loop.run.signatures
     for name, module in warmup.families():
         for kernel in vars(module).values():
             if inspect.isfunction(kernel) and [*inspect.signature(kernel).parameters] == [

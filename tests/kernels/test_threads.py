@@ -12,72 +12,138 @@ from minidl_kernels.cpu import threads
 
 ROOT = Path(__file__).parents[2]
 PRELUDE = """
-import os, sys, threading
+import os, sys, threading, time, warnings
 import numpy as np
-from numba import prange
-from minidl_kernels.cpu import threads
-from minidl_kernels.cpu.compiling import compiled
+from minidl_kernels.cpu import team, threads
+from minidl_kernels.cpu.atomics import add
+from minidl_kernels.cpu.launch import integers, launch, record
+from minidl_kernels.cpu.memory import address
 
-@compiled(parallel=True)
-def double(x, out):
-    for i in prange(x.shape[0]):
-        out[i] = 2 * x[i]
+warnings.simplefilter("ignore")  # Python's, that forking a process of threads is unsafe
+arguments = record([("counts", "p"), ("rooms", "p")])
 
-def works(n=100_000):
-    x, out = np.arange(float(n)), np.empty(n)
-    double(x, out)
-    assert (out == 2 * x).all()
+def count(task, room, args):
+    p = arguments(args)
+    own = integers(room)  # what a thread writes there, no other one may change
+    for i in range(200):
+        own[i % 8] = task + i
+    kept = True
+    for i in range(192, 200):
+        kept = kept and own[i % 8] == task + i
+    add(p.counts + task * 8, 1 if kept else 1000)
+
+def works(tasks=50):
+    counts = np.zeros(tasks, np.intp)
+    launch(count, tasks, (address(counts), 0), 64, False)
+    assert (counts == 1).all(), counts
 """
 
 
-def run(*code: str, layer: str = "default", **environment: str) -> str:
+def run(*code: str, **environment: str) -> str:
     """Run a program, in parts, in a process of its own and return what it prints."""
     paths = os.pathsep.join([str(ROOT), str(ROOT / "kernels")])
     given = {k: v for k, v in os.environ.items() if k not in ("OMP_NUM_THREADS", "COV_CORE_SOURCE")}
-    given |= {"PYTHONPATH": paths, "NUMBA_THREADING_LAYER": layer, "NUMBA_NUM_THREADS": "2"}
+    given |= {"PYTHONPATH": paths, "NUMBA_NUM_THREADS": "2"}
     done = subprocess.run(
         [sys.executable, "-c", "".join(map(textwrap.dedent, (PRELUDE, *code)))],
-        env=given | environment, capture_output=True, text=True, timeout=300, check=False,
+        env=given | environment, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
     assert done.returncode == 0, (done.returncode, done.stdout, done.stderr)
+    assert "Exception in thread" not in done.stderr, done.stderr
     return done.stdout
 
 
-def has_layer(layer: str) -> bool:
-    if layer == "workqueue":
-        return True
-    module = "omppool" if layer == "omp" else "tbbpool"
-    code = f"from numba.np.ufunc import {module}"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
-    return found.returncode == 0
-
-
-@pytest.fixture(params=["workqueue", "omp", "tbb"])
-def layer(request: pytest.FixtureRequest) -> str:
-    if not has_layer(request.param):
-        pytest.skip(f"Numba has no layer {request.param} here")
-    return request.param
-
-
-def test_two_python_threads_launch_at_once(layer: str) -> None:
+@pytest.mark.parametrize("members", ["2", "3", "8"])
+def test_each_task_is_done_once_whoever_launches(members: str) -> None:
     out = run(
         """
         failed = []
-        def work():
+        def work(seed):
             try:
-                for _ in range(300):
-                    works()
+                for tasks in np.random.default_rng(seed).integers(2, 40, 3000):
+                    works(int(tasks))
+                    if tasks == 39:
+                        time.sleep(0.001)
             except BaseException as error:
                 failed.append(error)
-        crew = [threading.Thread(target=work) for _ in range(3)]
+        work(0)
+        crew = [threading.Thread(target=work, args=(seed,)) for seed in range(3)]
         for t in crew: t.start()
         for t in crew: t.join()
         assert not failed, failed
-        print(threads.layer(), threads.lock is not None)
+        print(len(team._team.crew) + 1)
         """,
-        layer=layer,
+        NUMBA_NUM_THREADS=members,
     )
-    assert out.split() == [layer, str(layer == "workqueue")]
+    assert out.split() == [members]
+
+
+def test_who_has_no_cpu_is_not_waited_for() -> None:
+    """The launching thread does the tasks of members that never come."""
+    out = run(
+        """
+        works()
+        board, counts = team._Team().board, np.zeros(9, np.intp)
+        fields, room = np.array([address(counts), 0]), np.zeros(64, np.intp)
+        kernel = launch.__globals__["_compiled"][count].address
+        team._lead(board, kernel, 9, address(room), 0, address(fields), 4)
+        print(*counts)
+        """,
+        NUMBA_NUM_THREADS="4",
+    )
+    assert out.split() == ["1"] * 9
+
+
+def test_idle_threads_go_to_sleep_and_are_woken() -> None:
+    out = run(
+        """
+        for _ in range(3):
+            works()
+            begun = time.monotonic()
+            while not team._team.asleep:
+                assert time.monotonic() < begun + 60
+                time.sleep(0.01)
+        spent = time.process_time()
+        time.sleep(0.3)
+        assert time.process_time() < spent + 0.2
+        works()
+        print(len(team._team.asleep))
+        """
+    )
+    assert out.split() == ["0"]
+
+
+@pytest.mark.parametrize("rest", ["0", "0.2"])
+def test_a_process_ends_whatever_its_threads_do(rest: str) -> None:
+    """Its members have come home by then: those that wait, those that sleep, those at work."""
+    out = run(
+        f"""
+        import atexit
+        atexit.register(lambda: print("end", *[t.is_alive() for t in team._team.crew]))
+        def forever():
+            while True:
+                works()
+        works()
+        time.sleep({rest})
+        if not {rest}:
+            threading.Thread(target=forever, daemon=True).start()
+            time.sleep(0.01)
+        """
+    )
+    assert out.split() == ["end", "False"]
+
+
+def test_where_no_thread_can_be_started_there_is_one() -> None:
+    out = run(
+        """
+        def refuse(thread):
+            raise RuntimeError("can't start new thread")
+        threading.Thread.start = refuse
+        works()
+        print(len(team._team.crew))
+        """
+    )
+    assert out.split() == ["0"]
 
 
 TRAINING = """
@@ -116,7 +182,7 @@ def learner(seed):
 """
 
 
-def test_networks_that_train_at_once_learn_what_each_learns_alone(layer: str) -> None:
+def test_networks_that_train_at_once_learn_what_each_learns_alone() -> None:
     out = run(
         TRAINING,
         """
@@ -129,112 +195,86 @@ def test_networks_that_train_at_once_learn_what_each_learns_alone(layer: str) ->
         crew = [threading.Thread(target=work, args=(i,)) for i in range(4)]
         for t in crew: t.start()
         for t in crew: t.join()
-        print(threads.layer(), together == alone)
+        print(together == alone)
         """,
-        layer=layer,
     )
-    assert out.split() == [layer, "True"]
+    assert out.split() == ["True"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_learns_the_same(layer: str) -> None:
+def test_a_forked_child_learns_the_same_with_threads_of_its_own() -> None:
     out = run(
         TRAINING,
         """
-        import warnings
-        warnings.simplefilter("ignore")  # Python's, that forking a process of threads is unsafe
         known, again = learner(0)(), learner(0)
         child = os.fork()
         if not child:
             try:
-                os._exit(7 if again() == known else 8)
+                assert team._team is None
+                os._exit(7 if again() == known and len(team._team.crew) == 1 else 8)
             finally:
                 os._exit(9)
         print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), again() == known)
         """,
-        layer=layer,
     )
     assert out.split() == ["7", "True"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_computes_on_one_thread(layer: str) -> None:
+def test_a_child_may_be_forked_while_others_launch_and_end_as_any_process() -> None:
     out = run(
         """
-        import warnings
-        warnings.simplefilter("ignore")  # Python's, that forking a process of threads is unsafe
-        works()
-        child = os.fork()
-        if not child:
-            try:
-                assert threads.get_num_threads() == 1
+        stop = False
+        def work():
+            while not stop:
                 works()
-                threads.set_num_threads(1)
+        other = threading.Thread(target=work)
+        other.start()
+        ends = []
+        for _ in range(5):
+            child = os.fork()
+            if not child:
                 works()
-                try:
-                    threads.set_num_threads(2)
-                except RuntimeError as error:
-                    assert "spawn" in str(error)
-                    os._exit(7)
-            finally:
-                os._exit(8)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-        assert threads.get_num_threads() == 2
+                time.sleep(0.01)
+                sys.exit(7)
+            ends.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        stop = True
+        other.join()
         works()
-        """,
-        layer=layer,
+        print(*set(ends))
+        """
     )
     assert out.split() == ["7"]
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_child_forked_before_the_first_launch_has_all_threads(layer: str) -> None:
+def test_set_num_threads_counts_for_launches_and_for_blas() -> None:
     out = run(
         """
-        child = os.fork()
-        if not child:
-            try:
-                works()
-                os._exit(7 if threads.get_num_threads() == 2 and threads.layer() else 8)
-            finally:
-                os._exit(9)
-        print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-        works()
-        """,
-        layer=layer,
-    )
-    assert out.split() == ["7"]
-
-
-def test_set_num_threads_counts_for_every_python_thread_and_for_blas() -> None:
-    out = run(
-        """
-        import numba, threadpoolctl
+        import threadpoolctl
         def counted():
             works()
-            return numba.get_num_threads()
-        def elsewhere():
-            found = []
-            t = threading.Thread(target=lambda: found.append(counted()))
-            t.start(); t.join()
-            return found[0]
+            return int(team._team.words[team.MEMBERS // team.WORD]), len(team._team.crew)
         def blas():
             return {i["num_threads"] for i in threadpoolctl.threadpool_info()
                     if i["user_api"] == "blas"}
-        assert threads.get_num_threads() == 2
-        assert (counted(), elsewhere()) == (2, 2)
+        assert threads.get_num_threads() == 3
+        threads.set_num_threads(2)
+        assert counted() == (2, 1)
+        threads.set_num_threads(3)
+        assert counted() == (3, 2)
         threads.set_num_threads(1)
         assert threads.get_num_threads() == 1
         works()
         assert blas() <= {1}, blas()
         threads.set_num_threads(np.int64(2))
-        assert (counted(), elsewhere()) == (2, 2)
+        assert counted() == (2, 2)
         assert blas() <= {2}, blas()
         threads.set_num_threads(1000)
-        print(threads.get_num_threads(), "GOMP_SPINCOUNT" in os.environ)
-        """
+        print(threads.get_num_threads())
+        """,
+        NUMBA_NUM_THREADS="3",
     )
-    assert out.split() == ["2", "False"]
+    assert out.split() == ["3"]
 
 
 def test_the_number_comes_from_the_environment() -> None:

@@ -3,8 +3,8 @@
 Names and meaning are those of `reference.recurrent`; what the layers share is in `sequences`. A
 kernel runs a stack of layers, one after another.
 
-Forward: step by step, x and h side by side; then for 16 units at a time their product with the
-weights, which are side by side too, and the gates, eight units at once.
+Forward: the products of all steps with W_ih; then step by step, for 16 units at a time, the product
+with W_hh and the gates, eight units at once. A state is read where it was given out.
 
 Back: step by step the gradients of the gates and of the state, then those of x. What the weights'
 gradients are made of is kept on the way.
@@ -21,14 +21,13 @@ from minidl_kernels.cpu.sequences import (
     LAYER,
     at_rest,
     before,
-    depth_of,
     finish,
     gate_sums,
     give,
     hold,
     input_gradient,
+    input_products,
     is_first,
-    join,
     keep_operands,
     layer,
     padded_to_tile,
@@ -44,6 +43,7 @@ from minidl_kernels.cpu.sequences import (
 from minidl_kernels.cpu.simd import (
     LANES,
     fma,
+    load,
     maximum,
     sigmoid,
     splat,
@@ -53,6 +53,7 @@ from minidl_kernels.cpu.simd import (
 )
 
 __all__ = [
+    "GRU_SUMS",
     "gru_backward",
     "gru_forward",
     "lstm_backward",
@@ -67,22 +68,22 @@ __all__ = [
 def rnn_forward(task: int, room: int, args: int) -> None:
     """Fill out, and the last state h."""
     for k in range(layer(args).layers):
-        _rnn_forward(layer(args + k * LAYER), task, room)
+        _rnn_forward(layer(args + k * LAYER), task)
 
 
 @helper
-def _rnn_forward(p: Any, task: int, room: int) -> None:
-    h0, out, joined, size = floats(p.h0), floats(p.out), floats(room), p.size
+def _rnn_forward(p: Any, task: int) -> None:
+    h0, out, size, zero = floats(p.h0), floats(p.out), p.size, splat(np.float32(0))
     low, high = part_of(p, task)
-    zero = splat(np.float32(0))
+    input_products(p, out, size, low, high)
     for s in range(p.steps):
         t = step_of(p, s)
-        row, deep = t * p.batch, depth_of(p, s)
+        row = t * p.batch
         h, start = before(p, s == 0, row, h0, 0, out)
-        join(p, t, low, high, h, start, joined)
         for u in range(0, size, TILE_COLUMNS):
             place = (row + low) * size + u
-            gate_sums(p, 0, u, high - low, joined, 0, p.inputs + deep, out, place, size)
+            if s > 0 or not p.fresh:
+                gate_sums(p, u, high - low, h, start + low * size, out, place, size, size, True)
             for v in range(u, min(u + TILE_COLUMNS, size), LANES):
                 n, bias = size - v, take_or_zero(p.b_ih, v, size - v)
                 for b in range(low, high):
@@ -136,26 +137,27 @@ def _rnn_backward(p: Any, task: int) -> None:
 def lstm_forward(task: int, room: int, args: int) -> None:
     """Fill values, out, cells, and the last states h and c."""
     for k in range(layer(args).layers):
-        _lstm_forward(layer(args + k * LAYER), task, room)
+        _lstm_forward(layer(args + k * LAYER), task)
 
 
 @helper
-def _lstm_forward(p: Any, task: int, room: int) -> None:
+def _lstm_forward(p: Any, task: int) -> None:
     values, out, cells, h0, c0 = (
         floats(p.values), floats(p.out), floats(p.cells), floats(p.h0), floats(p.c0)
     )  # fmt: skip
-    size, wide, joined = p.size, 4 * p.size, floats(room)
+    size, wide = p.size, 4 * p.size
     low, high = part_of(p, task)
+    input_products(p, values, wide, low, high)
     for s in range(p.steps):
         t = step_of(p, s)
-        row, deep = t * p.batch, depth_of(p, s)
+        row = t * p.batch
         h, start = before(p, s == 0, row, h0, 0, out)
         c, start = before(p, s == 0, row, c0, 0, cells)
-        join(p, t, low, high, h, start, joined)
         for u in range(0, size, TILE_COLUMNS):
-            for gate in range(4):
-                place = (row + low) * wide + gate * size + u
-                gate_sums(p, gate, u, high - low, joined, 0, p.inputs + deep, values, place, wide)
+            place = (row + low) * wide + u
+            if s > 0 or not p.fresh:
+                first = start + low * size
+                gate_sums(p, u, high - low, h, first, values, place, wide, size, True)
             for v in range(u, min(u + TILE_COLUMNS, size), LANES):
                 n = size - v
                 bias_i, bias_f = take_or_zero(p.b_ih, v, n), take_or_zero(p.b_ih, size + v, n)
@@ -173,10 +175,7 @@ def _lstm_forward(p: Any, task: int, room: int) -> None:
                     give(values, at + 2 * size, g, n)
                     give(values, at + 3 * size, o, n)
                     give(cells, unit, now, n)
-                for b in range(low, high):  # not above: there it would wait for `now`
-                    unit = (row + b) * size + v
-                    o = take(values, (row + b) * wide + 3 * size + v, n)
-                    give(out, unit, o * tanh(take(cells, unit, n)), n)
+                    give(out, unit, o * tanh(now), n)
         for b in range(low, high):
             if at_rest(p, t, b):
                 hold(values, (row + b) * wide, wide)
@@ -233,6 +232,8 @@ def _lstm_backward(p: Any, task: int) -> None:
 
 # ---- gru ----------------------------------------------------------------------------------------
 
+GRU_SUMS = 3 * TILE_COLUMNS  # what a sequence has of W_hh h for 16 units, in the room of a thread
+
 
 def gru_forward(task: int, room: int, args: int) -> None:
     """Fill values (r, z, n, and q, the part of the state in n before r is applied), out, and h."""
@@ -242,22 +243,20 @@ def gru_forward(task: int, room: int, args: int) -> None:
 
 @helper
 def _gru_forward(p: Any, task: int, room: int) -> None:
-    values, out, joined, h0 = floats(p.values), floats(p.out), floats(room), floats(p.h0)
-    size, wide, inputs = p.size, 4 * p.size, p.inputs
+    values, out, sums, h0 = floats(p.values), floats(p.out), floats(room), floats(p.h0)
+    size, wide = p.size, 4 * p.size
     low, high = part_of(p, task)
+    input_products(p, values, wide, low, high)
     for s in range(p.steps):
         t = step_of(p, s)
-        row, deep, many = t * p.batch, depth_of(p, s), high - low
+        row = t * p.batch
         h, start = before(p, s == 0, row, h0, 0, out)
-        join(p, t, low, high, h, start, joined)
         for u in range(0, size, TILE_COLUMNS):
-            place = (row + low) * wide + u
-            for gate in range(2):
-                gate_sums(
-                    p, gate, u, many, joined, 0, inputs + deep, values, place + gate * size, wide
-                )
-            gate_sums(p, 2, u, many, joined, 0, inputs, values, place + 2 * size, wide)
-            gate_sums(p, 2, u, many, joined, inputs, deep, values, place + 3 * size, wide)
+            if s > 0 or not p.fresh:
+                first = start + low * size
+                gate_sums(p, u, high - low, h, first, sums, 0, GRU_SUMS, TILE_COLUMNS, False)
+            elif u == 0:
+                hold(sums, 0, (high - low) * GRU_SUMS)
             for v in range(u, min(u + TILE_COLUMNS, size), LANES):
                 m = size - v
                 bias_r = take_or_zero(p.b_ih, v, m) + take_or_zero(p.b_hh, v, m)
@@ -265,17 +264,17 @@ def _gru_forward(p: Any, task: int, room: int) -> None:
                 bias_n = take_or_zero(p.b_ih, 2 * size + v, m)
                 bias_q = take_or_zero(p.b_hh, 2 * size + v, m)
                 for b in range(low, high):
-                    at = (row + b) * wide + v
-                    give(values, at, sigmoid(take(values, at, m) + bias_r), m)
-                    at += size
-                    give(values, at, sigmoid(take(values, at, m) + bias_z), m)
-                for b in range(low, high):  # not above: there it would wait for `r`
-                    at = (row + b) * wide + v
-                    r, q = take(values, at, m), take(values, at + 3 * size, m) + bias_q
+                    at, own = (row + b) * wide + v, (b - low) * GRU_SUMS + v - u
+                    r = take(values, at, m) + load(sums, own)
+                    r = sigmoid(r + bias_r)
+                    z = take(values, at + size, m) + load(sums, own + TILE_COLUMNS)
+                    z = sigmoid(z + bias_z)
+                    q = load(sums, own + 2 * TILE_COLUMNS) + bias_q
                     n = tanh(fma(r, q, take(values, at + 2 * size, m) + bias_n))
+                    give(values, at, r, m)
+                    give(values, at + size, z, m)
                     give(values, at + 2 * size, n, m)
                     give(values, at + 3 * size, q, m)
-                    z = take(values, at + size, m)
                     now = fma(z, take(h, start + b * size + v, m) - n, n)
                     give(out, (row + b) * size + v, now, m)
         for b in range(low, high):

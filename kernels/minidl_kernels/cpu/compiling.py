@@ -1,9 +1,8 @@
 """How a kernel is compiled: by Numba at its first call, and kept on disk for the next process.
 
-    @compiled                        a loop on one thread
-    @compiled(parallel=True)         the same with `prange`: two forms, on all threads and on one
-    @helper                          a part of kernels, compiled into each and not by itself
-    @native(name, signature)         a part that all kernels share: compiled once, called by name
+    @compiled                   a function that Python calls
+    @helper                     a part of kernels, compiled into each and not by itself
+    @native(name, signature)    a part that all kernels share: compiled once, called by name
 
 The cache is Numba's: NUMBA_CACHE_DIR, else beside the source, else the user's cache folder. Where
 none can be written to, a kernel is compiled in each process anew: slower, and never wrong. Numba
@@ -11,7 +10,6 @@ looks whether the file of a kernel has changed, but not the files of its helpers
 which it is kept has a mark of those.
 """
 
-import contextlib
 import functools
 import hashlib
 import logging
@@ -26,9 +24,7 @@ import numba
 from numba.core import event
 from numba.core.registry import CPUDispatcher
 
-from minidl_kernels.cpu import threads
-
-__all__ = ["Kernel", "c_function", "compiled", "helper", "native"]
+__all__ = ["Compiled", "c_function", "compiled", "helper", "native"]
 
 # Sums keep their order, and NaN and infinity what they mean: no fastmath unless a kernel asks.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -36,50 +32,12 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _INSIDE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
-class Kernel:
-    """A compiled function: call it, and it runs on as many threads as `set_num_threads` allows.
+class Compiled:
+    """A compiled function, cached on disk where that is possible."""
 
-    serial : its form on one thread, a function of the same arguments
-    parallel : its form on several, or None; not to be called past the Kernel, which sees to locks
-    """
-
-    def __init__(self, function: Callable[..., Any], parallel: bool, **options: Any) -> None:
+    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
         functools.update_wrapper(self, function)
-        self.serial = _Form(function, "one_thread", **options)
-        self.parallel = _Form(function, "threads", parallel=True, **options) if parallel else None
-
-    def __call__(self, *args: Any) -> Any:
-        """Run on all threads, or serially where there is one."""
-        if self.parallel is None or threads.count == 1:
-            return self.serial(*args)
-        if threads.here.count != threads.count:
-            threads.enter()
-        if threads.lock is None:
-            return self.parallel(*args)
-        with threads.lock:
-            return self.parallel(*args)
-
-    def compile_for(self, *args: Any) -> None:
-        """Run each of its forms once, so that both are there whatever number of threads is set."""
-        threads.enter()
-        self.serial(*args)
-        if self.parallel is not None:
-            with threads.lock or contextlib.nullcontext():
-                self.parallel(*args)
-
-    def cached_in(self) -> list[str | None]:
-        """Where each form is kept on disk; None for one that cannot be."""
-        forms = [form for form in (self.serial, self.parallel) if form is not None]
-        return [form.run.stats.cache_path for form in forms]
-
-
-class _Form:
-    """One compiled form of a function, cached on disk where that is possible."""
-
-    __slots__ = ("_function", "_options", "run")
-
-    def __init__(self, function: Callable[..., Any], form: str, **options: Any) -> None:
-        self._function = named(function, form)
+        self._function = named(function, "function")
         self._options = _OPTIONS | options
         try:
             self.run = numba.njit(cache=True, **self._options)(self._function)
@@ -87,6 +45,7 @@ class _Form:
             self.run = numba.njit(**self._options)(self._function)
 
     def __call__(self, *args: Any) -> Any:
+        """Run it, compiled at the first call."""
         try:
             return self.run(*args)
         except OSError:  # the disk is full, or the folder has gone
@@ -95,16 +54,14 @@ class _Form:
 
 
 @overload
-def compiled(function: Callable[..., Any]) -> Kernel: ...
+def compiled(function: Callable[..., Any]) -> Compiled: ...
 @overload
-def compiled(*, parallel: bool = False, **options: Any) -> Callable[..., Kernel]: ...
-def compiled(
-    function: Callable[..., Any] | None = None, *, parallel: bool = False, **options: Any
-) -> Any:
-    """Make a kernel of a function; further options are Numba's."""
+def compiled(**options: Any) -> Callable[..., Compiled]: ...
+def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
+    """Make a compiled function of a function of numbers and arrays; options are Numba's."""
     if function is None:
-        return lambda function: Kernel(function, parallel, **options)
-    return Kernel(function, parallel, **options)
+        return lambda function: Compiled(function, **options)
+    return Compiled(function, **options)
 
 
 class _Helper(CPUDispatcher):

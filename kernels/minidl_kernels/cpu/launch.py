@@ -1,4 +1,4 @@
-"""How a compiled kernel is started: one parallel loop for all of them.
+"""How a compiled kernel is started: the threads of `team` share its tasks.
 
 A kernel is a function `kernel(task, room, args)` of three integers. `room` is the address of memory
 to work in, which belongs to the thread alone; `args` that of a record with everything else: sizes,
@@ -15,10 +15,10 @@ strides, switches and the addresses of arrays.
 
     launch(double, tasks, packed, serial=False)    # task = 0, 1, …, tasks - 1, on all threads
 
-Why so: `parallel=True` is what makes Numba slow to compile (a kernel and all it calls are compiled
-four times), and each type of array another kernel. This way the parallel loop is compiled once, for
-all kernels, which it calls by their address; a kernel is compiled once, in a quarter of the time
-(measured: 4 s instead of 15 for the direct convolution), and serial use costs nothing more.
+Why not Numba's `parallel=True`: it makes compiling slow (a kernel and all it calls are compiled
+four times), and each type of array another kernel. This way the loop over tasks is compiled once
+for all kernels, which it calls by their address; a kernel is compiled once, in a quarter of the
+time (measured: 4 s instead of 15 for the direct convolution), and serial use costs nothing more.
 
 Which thread does which task is not fixed: a kernel must write for each task to places of its own.
 """
@@ -30,12 +30,11 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
-from numba import prange, types
+from numba import types
 from numba.core import cgutils
 
-from minidl_kernels.cpu import threads
-from minidl_kernels.cpu.compiling import c_function, compiled
+from minidl_kernels.cpu import team, threads
+from minidl_kernels.cpu.compiling import c_function
 from minidl_kernels.cpu.emit import intrinsic
 from minidl_kernels.cpu.memory import address, empty
 
@@ -74,7 +73,7 @@ def launch(kernel: Callable[..., None], tasks: int, args: Any, room: int, serial
         place = here.address
     else:
         place = address(args)
-    run = _alone if serial or tasks == 1 or threads.count == 1 else _each
+    run = team.alone if serial or tasks == 1 or threads.count == 1 else team.together
     run(compiled.address, tasks, mine.address, mine.step, place)
 
 
@@ -85,24 +84,9 @@ def _compile(kernel: Callable[..., None]) -> Any:
     return compiled
 
 
-@compiled
-def _alone(kernel: int, tasks: int, room: int, step: int, args: int) -> None:
-    for task in range(tasks):
-        _call(kernel, task, room, args)
-
-
-@compiled(parallel=True)
-def _each(kernel: int, tasks: int, room: int, step: int, args: int) -> None:
-    # Not for one thread: get_thread_id, out of Numba's cache, has no address before threads start.
-    for task in prange(tasks):
-        _call(kernel, task, room + numba.get_thread_id() * step, args)
-
-
 def compile_loops() -> None:
     """Compile the loops over tasks, for one thread and for several, ahead of the first launch."""
-    nothing, here = _compiled.get(_nothing) or _compile(_nothing), _here.desk
-    for loop in (_alone, _each):
-        loop.compile_for(nothing.address, 2, here.room.address, here.room.step, here.address)
+    team.compile_loops((_compiled.get(_nothing) or _compile(_nothing)).address)
 
 
 def _nothing(task: int, room: int, args: int) -> None:
@@ -119,8 +103,7 @@ class _Room:
 
     def __init__(self, size: int) -> None:
         size = -(-size // 1024) * 1024 + 80  # rows that do not begin at the same place in a cache
-        config: Any = numba.config
-        room = empty((config.NUMBA_NUM_THREADS, size), np.float32)
+        room = empty((threads.most(), size), np.float32)
         self.memory, self.size, self.step = room, size, room.strides[0]
         self.address = -(-address(room) // 64) * 64  # a line of a cache; there is room behind
 
@@ -147,20 +130,6 @@ MOST = 64  # fields of a record that is given as a tuple
 _PACK = [struct.Struct(f"{count}n").pack_into for count in range(MOST + 1)]
 _here = _Here()
 KEPT = 16 << 20  # numbers of room, for all threads, that are kept for the next call
-
-
-@intrinsic
-def _call(typing: Any, kernel: Any, task: Any, room: Any, args: Any) -> Any:
-    """Call the function at an address."""
-    n = types.intp
-
-    def generate(context: Any, b: Any, sig: Any, values: Any) -> Any:
-        word = context.get_value_type(n)
-        kind = ir.FunctionType(ir.VoidType(), [word] * 3)
-        b.call(b.inttoptr(values[0], kind.as_pointer()), values[1:])
-        return context.get_dummy_value()
-
-    return types.void(n, n, n, n), generate
 
 
 def _memory(dtype: Any) -> Any:

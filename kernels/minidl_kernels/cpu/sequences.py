@@ -3,10 +3,9 @@
 A task takes some of the sequences through all steps of a layer, and then of the layer that stands
 on it, so threads need not wait for each other. In a kernel "row" t * B + b is sequence b at step t.
 
-Units go by 16, the width of a tile. The rows of both weights that belong to 16 units of a gate,
-packed, are a panel; a gate's last panel is filled up with zeros. Its product with x and h side by
-side is a sum of each gate; those of all gates of 16 units are made in a row, and the gates follow
-while the sums are in the first cache.
+Units go by 16, the width of a tile. The rows of a weight that belong to 16 units of a gate, packed,
+are a panel; a gate's last panel is filled up with zeros. So the sums of all gates of 16 units can
+be made in a row, and the gates follow while the sums are in the first cache.
 
 The gradients of the gates lie in panels, (gates * units / 16, rows, 16): in this shape they are the
 left side of a product (for the gradients of x and h) and the transposed left side of another (for
@@ -28,14 +27,13 @@ __all__ = [
     "Layer",
     "at_rest",
     "before",
-    "depth_of",
     "finish",
     "gate_sums",
     "give",
     "hold",
     "input_gradient",
+    "input_products",
     "is_first",
-    "join",
     "keep_operands",
     "layer",
     "pack_backward",
@@ -64,7 +62,6 @@ class Layer(NamedTuple):
     inputs: int = 0
     size: int = 0  # of the state
     parts: int = 0  # in how many parts the sequences are taken
-    shares: int = 0  # and what is done for each weight
     gates: int = 0  # how many blocks of `size` rows the weights have
     x: int = 0
     step: int = 0  # from one step of x to the next, and from one sequence, in numbers
@@ -74,7 +71,8 @@ class Layer(NamedTuple):
     fresh: int = 0  # h0 is zeros: no products with it, and no gradient
     w_ih: int = 0
     w_hh: int = 0
-    panels: int = 0  # the packed weights, of both
+    panels_ih: int = 0  # the packed weights
+    panels_hh: int = 0
     h0: int = 0  # the states before the first step
     out: int = 0
     relu: int = 0
@@ -86,12 +84,11 @@ class Layer(NamedTuple):
     h: int = 0  # (B, H), the states after the last step
     c: int = 0
     # For the way back.
-    panels_ih: int = 0  # the packed weights
-    panels_hh: int = 0
     g_out: int = 0
     gh: int = 0  # (B, H), the gradients of the states as they change
     gc: int = 0
     gx: int = 0
+    packs: int = 0  # how many panels a layer packs for the way back, at most
     rows: int = 0  # of the panels: of the gates' gradients, of x, and of the states before
     ga: int = 0
     x_panels: int = 0
@@ -111,13 +108,7 @@ LAYER = _RECORD.itemsize  # the record of layer k is layer(args + k * LAYER)
 @helper
 def part_of(p: Any, task: int) -> Any:
     """The first sequence of a task, and the one after its last."""
-    return share(p.batch, task, p.parts)
-
-
-@helper
-def share(count: int, task: int, parts: int) -> Any:
-    """The first one of a task's share of so many, and the one after its last."""
-    return count * task // parts, count * (task + 1) // parts
+    return p.batch * task // p.parts, p.batch * (task + 1) // p.parts
 
 
 @helper
@@ -151,49 +142,47 @@ def give(x: Any, i: int, v: Any, n: int) -> None:
 
 
 def pack_forward(task: int, room: int, args: int) -> None:
-    """A share of all weights as panels of the right side of [x h] @ [w_ih w_hh].T.
-
-    A panel has 16 rows of a gate, turned: those of w_ih, and behind them those of w_hh.
-    """
-    for k in range(layer(args).layers):
-        p = layer(args + k * LAYER)
-        each = padded_to_tile(p.size) // TILE_COLUMNS
-        low, high = share(p.gates * each, task, p.shares)
-        for panel in range(low, high):
-            unit = panel % each * TILE_COLUMNS
-            n, row = min(TILE_COLUMNS, p.size - unit), panel // each * p.size + unit
-            place = panel * TILE_COLUMNS * (p.inputs + p.size)
-            _pack_transposed(p, floats(p.w_ih), row, p.inputs, n, place)
-            _pack_transposed(p, floats(p.w_hh), row, p.size, n, place + p.inputs * TILE_COLUMNS)
-
-
-@helper
-def _pack_transposed(p: Any, w: Any, row: int, columns: int, n: int, place: int) -> None:
-    pack_transposed(w, row * columns, columns, columns, n, floats(p.panels), place)
+    """16 rows of a gate in w_ih, then in w_hh, transposed: a panel of the right side of x @ w.T."""
+    p = layer(args)
+    each = padded_to_tile(p.size) // TILE_COLUMNS
+    p, task = layer(args + task // (2 * p.gates * each) * LAYER), task % (2 * p.gates * each)
+    w, panels, columns = floats(p.w_ih), floats(p.panels_ih), p.inputs
+    if task >= p.gates * each:
+        w, panels, columns, task = (
+            floats(p.w_hh),
+            floats(p.panels_hh),
+            p.size,
+            task - p.gates * each,
+        )
+    unit = task % each * TILE_COLUMNS
+    width, source = min(TILE_COLUMNS, p.size - unit), task // each * p.size + unit
+    place = task * TILE_COLUMNS * columns
+    pack_transposed(w, source * columns, columns, columns, width, panels, place)
 
 
 def pack_backward(task: int, room: int, args: int) -> None:
-    """A share of all weights as panels of the right side of g @ w: 16 columns of all gates."""
-    for k in range(layer(args).layers):
-        p = layer(args + k * LAYER)
-        _pack(p, task, floats(p.w_hh), p.size, floats(p.panels_hh))
-        if p.gx:
-            _pack(p, task, floats(p.w_ih), p.inputs, floats(p.panels_ih))
+    """16 columns of w_hh, then of w_ih: a panel of the right side of g @ w.
 
-
-@helper
-def _pack(p: Any, task: int, w: Any, columns: int, panels: Any) -> None:
-    """A gate is `padded` rows deep, the last of them zeros."""
+    Each gate is `padded` rows deep, the last of them zeros.
+    """
+    p = layer(args)
+    p, task = layer(args + task // p.packs * LAYER), task % p.packs
     padded = padded_to_tile(p.size)
-    low, high = share(padded, task, p.shares)
-    for n in range(0, columns, TILE_COLUMNS):
-        for gate in range(p.gates):
-            place, source = (n * p.gates + gate * TILE_COLUMNS) * padded, gate * p.size
-            for k in range(low, high):
-                at, width = (source + k) * columns + n, columns - n if k < p.size else 0
-                for half in range(0, TILE_COLUMNS, LANES):
-                    v = take(w, at + half, width - half)
-                    store(panels, place + k * TILE_COLUMNS + half, v)
+    w, panels, columns = floats(p.w_hh), floats(p.panels_hh), p.size
+    if task >= padded // TILE_COLUMNS:
+        w, panels, columns = floats(p.w_ih), floats(p.panels_ih), p.inputs
+        task -= padded // TILE_COLUMNS
+        if not p.gx or task * TILE_COLUMNS >= columns:
+            return
+    first = task * TILE_COLUMNS
+    for gate in range(p.gates):
+        for k in range(padded):
+            place = ((task * p.gates + gate) * padded + k) * TILE_COLUMNS
+            for half in range(0, TILE_COLUMNS, LANES):
+                n = columns - first - half if k < p.size else 0
+                source = (gate * p.size + k) * columns + first + half
+                v = take(w, source, n) if n > 0 else splat(np.float32(0))
+                store(panels, place + half, v)
 
 
 # ---- forward ------------------------------------------------------------------------------------
@@ -203,12 +192,6 @@ def _pack(p: Any, task: int, w: Any, columns: int, panels: Any) -> None:
 def step_of(p: Any, s: int) -> int:
     """The step that is the s-th to be taken."""
     return p.steps - 1 - s if p.reverse else s
-
-
-@helper
-def depth_of(p: Any, s: int) -> int:
-    """How much of the state counts at the s-th step: nothing of it at the first, if it is zeros."""
-    return p.size if s > 0 or not p.fresh else 0
 
 
 @helper
@@ -226,34 +209,36 @@ def at_rest(p: Any, t: int, b: int) -> bool:
 
 
 @helper
-def join(p: Any, t: int, low: int, high: int, h: Any, start: int, joined: Any) -> None:
-    """joined[b - low] = [x[t, b] h[b]]; h[b] begins at h[start + b * H]."""
-    width = p.inputs + p.size
-    for b in range(low, high):
-        place, source = (b - low) * width, t * p.step + b * p.sequence
-        for n in range(0, p.inputs, LANES):
-            give(joined, place + n, take(floats(p.x), source + n, p.inputs - n), p.inputs - n)
-        place, source = place + p.inputs, start + b * p.size
-        for n in range(0, p.size, LANES):
-            give(joined, place + n, take(h, source + n, p.size - n), p.size - n)
+def input_products(p: Any, out: Any, row_size: int, low: int, high: int) -> None:
+    """out[t, b, gate * H : ] = W_ih x[t, b] for every t, low <= b < high; out (T, B, row_size)."""
+    x, panels, padded = floats(p.x), floats(p.panels_ih), padded_to_tile(p.size)
+    for gate in range(p.gates):
+        for u in range(0, p.size, TILE_COLUMNS):
+            for t in range(p.steps):
+                gemm_rows(
+                    high - low, x, t * p.step + low * p.sequence, p.sequence, 1, 0,
+                    panels, (gate * padded + u) * p.inputs, TILE_COLUMNS, 0, 1, p.inputs,
+                    out, (t * p.batch + low) * row_size + gate * p.size + u, row_size,
+                    min(TILE_COLUMNS, p.size - u), False,
+                )  # fmt: skip
 
 
 @helper
 def gate_sums(
-    p: Any, gate: int, u: int, many: int, joined: Any, first: int, depth: int,
-    out: Any, place: int, row_size: int,
+    p: Any, u: int, many: int, h: Any, start: int,
+    out: Any, place: int, row_size: int, gate_size: int, add: bool,
 ) -> None:  # fmt: skip
-    """The sums of a gate for 16 units from u on and `many` sequences, to out[place:], row by row.
+    """out[b, gate] (+)= W_hh h[b] for 16 units from u on, of each gate, and `many` sequences.
 
-    joined : x and h of each sequence, of which those from `first` on are taken, `depth` in number
+    h[b] begins at h[start + b * H], out[b, gate] at out[place + b * row_size + gate * gate_size].
     """
-    width = p.inputs + p.size
-    panel = (gate * padded_to_tile(p.size) + u) * width
-    gemm_rows(
-        many, joined, first, width, 1, 0,
-        floats(p.panels), panel + first * TILE_COLUMNS, TILE_COLUMNS, 0, 1, depth,
-        out, place, row_size, min(TILE_COLUMNS, p.size - u), False,
-    )  # fmt: skip
+    panels, padded = floats(p.panels_hh), padded_to_tile(p.size)
+    for gate in range(p.gates):
+        gemm_rows(
+            many, h, start, p.size, 1, 0,
+            panels, (gate * padded + u) * p.size, TILE_COLUMNS, 0, 1, p.size,
+            out, place + gate * gate_size, row_size, min(TILE_COLUMNS, p.size - u), add,
+        )  # fmt: skip
 
 
 @helper
@@ -378,30 +363,19 @@ def _product_of_panels(
 
 
 def weight_gradient(task: int, room: int, args: int) -> None:
-    """A share of the gradients of all weights and biases.
-
-    The task that has a share of a weight has the same share of each, whatever the layer's sizes.
-    """
-    for k in range(layer(args).layers):
-        p = layer(args + k * LAYER)
-        low, high = share(p.gates * (padded_to_tile(p.size) // TILE_COLUMNS), task, p.shares)
-        for panel in range(low, high):
-            _panel_gradient(p, panel)
-
-
-@helper
-def _panel_gradient(p: Any, panel: int) -> None:
     """16 units of a gate: their rows of the gradients of w_ih and w_hh, and of the biases.
 
     A row is the sum over all rows of panels of ga[row, unit] * x[row], or * the state before. A
     bias has the sums of ga alone.
     """
+    p = layer(args)
     each = padded_to_tile(p.size) // TILE_COLUMNS
-    gate, unit = panel // each, panel % each * TILE_COLUMNS
+    p, task = layer(args + task // (p.gates * each) * LAYER), task % (p.gates * each)
+    gate, unit = task // each, task % each * TILE_COLUMNS
     block = p.last if gate == p.gates - 1 else gate
     place, lanes = gate * p.size + unit, min(TILE_COLUMNS, p.size - unit)
-    ga_ih = (block * each + panel % each) * p.rows * TILE_COLUMNS
-    ga_hh = panel * p.rows * TILE_COLUMNS
+    ga_ih = (block * each + task % each) * p.rows * TILE_COLUMNS
+    ga_hh = task * p.rows * TILE_COLUMNS
     _sum_of_products(p, ga_ih, lanes, floats(p.x_panels), p.inputs, floats(p.gw_ih), place, 0)
     # The first step's states, where they are zeros. (In reverse they are not the first rows.)
     first = p.batch if p.fresh and not p.reverse else 0
