@@ -10,7 +10,7 @@ import numpy as np
 
 from minidl_kernels.cpu.compiling import helper
 from minidl_kernels.cpu.launch import floats, integers, launch, record
-from minidl_kernels.cpu.memory import address, channels_last_memory, contiguous
+from minidl_kernels.cpu.memory import FLOAT, address, channels_last_memory, contiguous
 from minidl_kernels.cpu.simd import (
     LANES,
     absolute,
@@ -169,7 +169,7 @@ def gradient_of_labels(task: int, room: int, args: int) -> None:
 
 # ---- probabilities: number by number ------------------------------------------------------------
 
-_PAIRS = ("size", "x", "target", "g", "out")
+_PAIRS = ("size", "x", "target", "g", "same", "out")  # same : one number of g for all
 _pairs = record(np.dtype([(name, np.intp) for name in _PAIRS]))
 
 
@@ -178,7 +178,7 @@ def logistic_loss(x: Any, target: Any) -> Any:
     if x.dtype != np.float32 or target.dtype != np.float32 or not x.size:
         return generic.logistic_loss(x, target)
     (x, target), loss = _alike(x, target)
-    args = x.size, address(x), address(target), 0, address(loss)
+    args = x.size, address(x), address(target), 0, 0, address(loss)
     launch(loss_of_chunk, -(-x.size // CHUNK), args, 0, x.size < SMALL)
     return loss
 
@@ -187,8 +187,12 @@ def logistic_loss_input(g: Any, x: Any, target: Any) -> Any:
     """See `minidl_kernels.reference.classification.logistic_loss_input`, the definition."""
     if any(a.dtype != np.float32 for a in (g, x, target)) or not x.size:
         return generic.logistic_loss_input(g, x, target)
-    (x, target, g), gx = _alike(x, target, g)
-    args = x.size, address(x), address(target), address(g), address(gx)
+    same = not any(g.strides)  # a single number, broadcast: the gradient of a mean or a sum
+    if same:
+        (x, target), gx = _alike(x, target)
+    else:
+        (x, target, g), gx = _alike(x, target, g)
+    args = x.size, address(x), address(target), address(g), same, address(gx)
     launch(gradient_of_chunk, -(-x.size // CHUNK), args, 0, x.size < SMALL)
     return gx
 
@@ -196,6 +200,8 @@ def logistic_loss_input(g: Any, x: Any, target: Any) -> Any:
 def _alike(*arrays: Any) -> tuple[list[Any], Any]:
     """The arrays in the order of the first one's memory, and a new one like it for a result."""
     x = arrays[0]
+    if all([a.flags.c_contiguous and a.flags.aligned for a in arrays]):  # the usual case
+        return list(arrays), np.empty(x.shape, FLOAT)
     out = np.empty_like(x, subok=False)  # its memory is without gaps
     order = stride_order(out)
     return [contiguous(a.transpose(order)) for a in arrays], out
@@ -232,13 +238,13 @@ def gradient_of_chunk(task: int, room: int, args: int) -> None:
     p = _pairs(args)
     x, target, g, out = floats(p.x), floats(p.target), floats(p.g), floats(p.out)
     start, end = task * CHUNK, min(task * CHUNK + CHUNK, p.size)
-    whole = end - (end - start) % LANES
+    whole, rest, scale = end - (end - start) % LANES, (end - start) % LANES, splat(g[0])
     for i in range(start, whole, LANES):
-        store(out, i, load(g, i) * (sigmoid(load(x, i)) - load(target, i)))
-    if whole < end:
-        rest = end - whole
+        slope = sigmoid(load(x, i)) - load(target, i)
+        store(out, i, (scale if p.same else load(g, i)) * slope)
+    if rest:
         slope = sigmoid(load_first(x, whole, rest)) - load_first(target, whole, rest)
-        store_first(out, whole, load_first(g, whole, rest) * slope, rest)
+        store_first(out, whole, (scale if p.same else load_first(g, whole, rest)) * slope, rest)
 
 
 @helper
