@@ -13,7 +13,6 @@ import numpy as np
 
 from minidl_kernels.cpu import threads
 from minidl_kernels.cpu.cells import (
-    GRU_SUMS,
     gru_backward,
     gru_forward,
     lstm_backward,
@@ -70,7 +69,7 @@ def _taken(x: Any, w_hh: Any) -> bool:
 class _Call:
     """A call: the fields of a record for each layer, and the arrays whose addresses they hold.
 
-    states : for each of h and c the states before the first step, one array for each layer, or None
+    states : for each of h and c the states before the first step (layers, B, H), or None
     weights : of each layer w_ih, w_hh, and one bias or two, of which any may be None
     """
 
@@ -87,11 +86,12 @@ class _Call:
         self.shape, self.inputs = (steps, count, size), [inputs] + [size] * (len(weights) - 1)
         self.tiles, self.count = -(-size // 16), len(weights)
         self.serial = steps * count * (sum(self.inputs) + self.count * size) * size < FEW
-        self.parts = 1 if self.serial else min(threads.count, count)
+        self.shares = 1 if self.serial else threads.count
+        self.parts = min(self.shares, count)
         shared = _NOTHING | {
             "layers": self.count, "steps": steps, "batch": count, "size": size,
-            "gates": self.kind.gates, "parts": self.parts, "reverse": int(reverse),
-            "fresh": int(states[0] is None), "relu": int(kind == "relu"),
+            "gates": self.kind.gates, "parts": self.parts, "shares": self.shares,
+            "reverse": int(reverse), "fresh": int(states[0] is None), "relu": int(kind == "relu"),
             "inputs": size, "step": count * size, "sequence": size,
         }  # fmt: skip
         self.layers = [shared.copy() for _ in weights]
@@ -103,10 +103,11 @@ class _Call:
             self.give(name, each)
         for name, given in zip(("h0", "c0"), states, strict=False):
             if given is None:
-                given = [np.zeros(self.shape[1:], np.float32)] * self.count
-            self.give(name, given)
+                self.spread(name, np.zeros(self.shape[1:], np.float32), 0)
+            else:
+                self.spread(name, given)
         if lengths is not None:
-            self.give("ends", [np.array(lengths, np.intp)] * self.count)
+            self.spread("ends", np.array(lengths, np.intp), 0)
 
     def give(self, name: str, arrays: Iterable[Any]) -> None:
         """Put an array, or None, into the record of each layer; they are kept with the call."""
@@ -115,6 +116,14 @@ class _Call:
                 array = contiguous(array)
                 self.kept.append(array)
                 fields[name] = address(array)
+
+    def spread(self, name: str, array: Any, step: int | None = None) -> None:
+        """Put an array whose first axis is the layers into the records; a step of 0: all of it."""
+        array = contiguous(array)
+        self.kept.append(array)
+        place, step = address(array), array.nbytes // self.count if step is None else step
+        for k, fields in enumerate(self.layers):
+            fields[name] = place + k * step
 
     def carve(self, **sizes: list[int]) -> None:
         """Put room for so many numbers into the record of each layer, which kernels alone see."""
@@ -142,14 +151,11 @@ class _Call:
         last = []
         for name in ("h", "c") if "cells" in self.kind.kept else ("h",):
             last.append(np.empty((self.count, count, size), np.float32))
-            self.give(name, last[-1])
-        self.carve(
-            panels_ih=[panels * n * 16 for n in self.inputs],
-            panels_hh=[panels * size * 16] * self.count,
-        )
+            self.spread(name, last[-1])
+        self.carve(panels=[panels * (n + size) * 16 for n in self.inputs])
         records = self.records()
-        launch(pack_forward, 2 * panels * self.count, records, 0, self.serial)
-        room = -(-count // self.parts) * GRU_SUMS
+        launch(pack_forward, self.shares, records, 0, self.serial)
+        room = -(-count // self.parts) * (max(self.inputs) + size)
         launch(self.kind.forward, self.parts, records, room, self.serial)
         return last, kept
 
@@ -171,7 +177,7 @@ class _Call:
             for g in g_last
         ]
         for name, g in zip(("gh", "gc"), g_first, strict=False):
-            self.give(name, g)
+            self.spread(name, g)
         biases = ("gb_ih", "gb_hh") if self.kind.blocks > self.kind.gates else ("gb_ih",)
         shapes: dict[str, list[Any]] = {
             "gw_ih": [(wide, n) for n in self.inputs], "gw_hh": [(wide, size)] * layers,
@@ -187,7 +193,6 @@ class _Call:
         self.give("gx", [gx] + [between] * (layers - 1))
         self.give("g_out", [between] * (layers - 1) + [g_out])
         tiles = [-(-n // 16) for n in self.inputs]
-        packs = self.tiles + max(tiles[not of_x :], default=0)
         operands = [n * rows * 16 for n in tiles]
         self.carve(
             panels_ih=[n * panels * 256 for n in tiles],
@@ -196,11 +201,11 @@ class _Call:
             x_panels=operands, h_panels=[self.tiles * rows * 16] * layers,
         )  # fmt: skip
         for fields in self.layers:
-            fields |= {"packs": packs, "rows": rows, "last": self.kind.blocks - 1}
+            fields |= {"rows": rows, "last": self.kind.blocks - 1}
         records = self.records()
-        launch(pack_backward, packs * layers, records, 0, self.serial)
+        launch(pack_backward, self.shares, records, 0, self.serial)
         launch(self.kind.backward, self.parts, records, 0, self.serial)
-        launch(weight_gradient, panels * layers, records, 0, self.serial)
+        launch(weight_gradient, self.shares, records, 0, self.serial)
         return gx, g_first, list(zip(*made, strict=True))
 
 
@@ -252,7 +257,7 @@ def _forward(
     kind: str, x: Any, states: list[Any], weights: tuple[Any, ...], lengths: Any, reverse: bool
 ) -> tuple[Any, ...]:
     """(out, *last states, *what is kept) of one layer."""
-    first = [None if s is None else [s] for s in states]
+    first = [None if s is None else s[None] for s in states]
     last, kept = _Call(kind, x, first, [weights], lengths, reverse).forward()
     out, *more = [each[0] for each in kept]
     return out, *[s[0] for s in last], *more
@@ -263,7 +268,7 @@ def _backward(
     kept: tuple[Any, ...], lengths: Any, reverse: bool, of_x: bool,
 ) -> tuple[Any, ...]:  # fmt: skip
     """The gradients of x, of the states, and of the weights of one layer."""
-    first = [None if s is None else [s] for s in states]
+    first = [None if s is None else s[None] for s in states]
     call = _Call(kind, x, first, [weights], lengths, reverse)
     gx, g_first, (g_weights,) = call.backward(g_out, g_last, [[a] for a in kept], of_x)
     return gx, *_asked([g[0] for g in g_first], states), *g_weights

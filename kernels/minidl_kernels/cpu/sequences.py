@@ -3,9 +3,10 @@
 A task takes some of the sequences through all steps of a layer, and then of the layer that stands
 on it, so threads need not wait for each other. In a kernel "row" t * B + b is sequence b at step t.
 
-Units go by 16, the width of a tile. The rows of a weight that belong to 16 units of a gate, packed,
-are a panel; a gate's last panel is filled up with zeros. So the sums of all gates of 16 units can
-be made in a row, and the gates follow while the sums are in the first cache.
+Units go by 16, the width of a tile. The rows of both weights that belong to 16 units of a gate,
+packed, are a panel; a gate's last panel is filled up with zeros. Its product with x and h side by
+side is a sum of each gate; those of all gates of 16 units are made in a row, and the gates follow
+while the sums are in the first cache.
 
 The gradients of the gates lie in panels, (gates * units / 16, rows, 16): in this shape they are the
 left side of a product (for the gradients of x and h) and the transposed left side of another (for
@@ -27,13 +28,15 @@ __all__ = [
     "Layer",
     "at_rest",
     "before",
+    "copy",
+    "depth_of",
     "finish",
     "gate_sums",
     "give",
     "hold",
     "input_gradient",
-    "input_products",
     "is_first",
+    "join",
     "keep_operands",
     "layer",
     "pack_backward",
@@ -41,7 +44,6 @@ __all__ = [
     "padded_to_tile",
     "part_of",
     "place_in_panels",
-    "rest",
     "rest_backward",
     "state_gradient",
     "step_of",
@@ -62,6 +64,7 @@ class Layer(NamedTuple):
     inputs: int = 0
     size: int = 0  # of the state
     parts: int = 0  # in how many parts the sequences are taken
+    shares: int = 0  # and what is done for each weight
     gates: int = 0  # how many blocks of `size` rows the weights have
     x: int = 0
     step: int = 0  # from one step of x to the next, and from one sequence, in numbers
@@ -71,8 +74,7 @@ class Layer(NamedTuple):
     fresh: int = 0  # h0 is zeros: no products with it, and no gradient
     w_ih: int = 0
     w_hh: int = 0
-    panels_ih: int = 0  # the packed weights
-    panels_hh: int = 0
+    panels: int = 0  # the packed weights, of both
     h0: int = 0  # the states before the first step
     out: int = 0
     relu: int = 0
@@ -84,11 +86,12 @@ class Layer(NamedTuple):
     h: int = 0  # (B, H), the states after the last step
     c: int = 0
     # For the way back.
+    panels_ih: int = 0  # the packed weights
+    panels_hh: int = 0
     g_out: int = 0
     gh: int = 0  # (B, H), the gradients of the states as they change
     gc: int = 0
     gx: int = 0
-    packs: int = 0  # how many panels a layer packs for the way back, at most
     rows: int = 0  # of the panels: of the gates' gradients, of x, and of the states before
     ga: int = 0
     x_panels: int = 0
@@ -108,7 +111,13 @@ LAYER = _RECORD.itemsize  # the record of layer k is layer(args + k * LAYER)
 @helper
 def part_of(p: Any, task: int) -> Any:
     """The first sequence of a task, and the one after its last."""
-    return p.batch * task // p.parts, p.batch * (task + 1) // p.parts
+    return share(p.batch, task, p.parts)
+
+
+@helper
+def share(count: int, task: int, parts: int) -> Any:
+    """The first one of a task's share of so many, and the one after its last."""
+    return count * task // parts, count * (task + 1) // parts
 
 
 @helper
@@ -142,47 +151,46 @@ def give(x: Any, i: int, v: Any, n: int) -> None:
 
 
 def pack_forward(task: int, room: int, args: int) -> None:
-    """16 rows of a gate in w_ih, then in w_hh, transposed: a panel of the right side of x @ w.T."""
-    p = layer(args)
-    each = padded_to_tile(p.size) // TILE_COLUMNS
-    p, task = layer(args + task // (2 * p.gates * each) * LAYER), task % (2 * p.gates * each)
-    w, panels, columns = floats(p.w_ih), floats(p.panels_ih), p.inputs
-    if task >= p.gates * each:
-        w, panels, columns, task = (
-            floats(p.w_hh),
-            floats(p.panels_hh),
-            p.size,
-            task - p.gates * each,
-        )
-    unit = task % each * TILE_COLUMNS
-    width, source = min(TILE_COLUMNS, p.size - unit), task // each * p.size + unit
-    place = task * TILE_COLUMNS * columns
-    pack_transposed(w, source * columns, columns, columns, width, panels, place)
+    """A share of all weights as panels of the right side of [x h] @ [w_ih w_hh].T.
+
+    A panel has 16 rows of a gate, turned: those of w_ih, and behind them those of w_hh.
+    """
+    for k in range(layer(args).layers):
+        p = layer(args + k * LAYER)
+        each = padded_to_tile(p.size) // TILE_COLUMNS
+        low, high = share(p.gates * each, task, p.shares)
+        for half in range(2 * low, 2 * high):
+            panel, unit = half // 2, half // 2 % each * TILE_COLUMNS
+            row, n = panel // each * p.size + unit, min(TILE_COLUMNS, p.size - unit)
+            place = panel * TILE_COLUMNS * (p.inputs + p.size)
+            w, columns = floats(p.w_ih), p.inputs
+            if half % 2:
+                place += columns * TILE_COLUMNS
+                w, columns = floats(p.w_hh), p.size
+            pack_transposed(w, row * columns, columns, columns, n, floats(p.panels), place)
 
 
 def pack_backward(task: int, room: int, args: int) -> None:
-    """16 columns of w_hh, then of w_ih: a panel of the right side of g @ w.
+    """A share of all weights as panels of the right side of g @ w: 16 columns of all gates.
 
-    Each gate is `padded` rows deep, the last of them zeros.
+    A gate is `padded` rows deep, the last of them zeros.
     """
-    p = layer(args)
-    p, task = layer(args + task // p.packs * LAYER), task % p.packs
-    padded = padded_to_tile(p.size)
-    w, panels, columns = floats(p.w_hh), floats(p.panels_hh), p.size
-    if task >= padded // TILE_COLUMNS:
-        w, panels, columns = floats(p.w_ih), floats(p.panels_ih), p.inputs
-        task -= padded // TILE_COLUMNS
-        if not p.gx or task * TILE_COLUMNS >= columns:
-            return
-    first = task * TILE_COLUMNS
-    for gate in range(p.gates):
-        for k in range(padded):
-            place = ((task * p.gates + gate) * padded + k) * TILE_COLUMNS
-            for half in range(0, TILE_COLUMNS, LANES):
-                n = columns - first - half if k < p.size else 0
-                source = (gate * p.size + k) * columns + first + half
-                v = take(w, source, n) if n > 0 else splat(np.float32(0))
-                store(panels, place + half, v)
+    for place_ in range(layer(args).layers):
+        p = layer(args + place_ * LAYER)
+        padded = padded_to_tile(p.size)
+        low, high = share(padded, task, p.shares)
+        w, panels, columns = floats(p.w_hh), floats(p.panels_hh), p.size
+        for _ in range(2 if p.gx else 1):
+            for n in range(0, columns, TILE_COLUMNS):
+                for gate in range(p.gates):
+                    place = (n * p.gates + gate * TILE_COLUMNS) * padded
+                    for k in range(low, high):
+                        source = (gate * p.size + k) * columns + n
+                        width = columns - n if k < p.size else 0
+                        for half in range(0, TILE_COLUMNS, LANES):
+                            v = take(w, source + half, width - half)
+                            store(panels, place + k * TILE_COLUMNS + half, v)
+            w, panels, columns = floats(p.w_ih), floats(p.panels_ih), p.inputs
 
 
 # ---- forward ------------------------------------------------------------------------------------
@@ -192,6 +200,12 @@ def pack_backward(task: int, room: int, args: int) -> None:
 def step_of(p: Any, s: int) -> int:
     """The step that is the s-th to be taken."""
     return p.steps - 1 - s if p.reverse else s
+
+
+@helper
+def depth_of(p: Any, s: int) -> int:
+    """How much of the state counts at the s-th step: nothing of it at the first, if it is zeros."""
+    return p.size if s > 0 or not p.fresh else 0
 
 
 @helper
@@ -209,55 +223,48 @@ def at_rest(p: Any, t: int, b: int) -> bool:
 
 
 @helper
-def input_products(p: Any, out: Any, row_size: int, low: int, high: int) -> None:
-    """out[t, b, gate * H : ] = W_ih x[t, b] for every t, low <= b < high; out (T, B, row_size)."""
-    x, panels, padded = floats(p.x), floats(p.panels_ih), padded_to_tile(p.size)
-    for gate in range(p.gates):
-        for u in range(0, p.size, TILE_COLUMNS):
-            for t in range(p.steps):
-                gemm_rows(
-                    high - low, x, t * p.step + low * p.sequence, p.sequence, 1, 0,
-                    panels, (gate * padded + u) * p.inputs, TILE_COLUMNS, 0, 1, p.inputs,
-                    out, (t * p.batch + low) * row_size + gate * p.size + u, row_size,
-                    min(TILE_COLUMNS, p.size - u), False,
-                )  # fmt: skip
+def join(p: Any, t: int, low: int, high: int, h: Any, start: int, joined: Any) -> None:
+    """joined[b - low] = [x[t, b] h[b]]; h[b] begins at h[start + b * H]."""
+    for b in range(low, high):
+        place, source = (b - low) * (p.inputs + p.size), t * p.step + b * p.sequence
+        copy(floats(p.x), source, p.inputs, joined, place)
+        copy(h, start + b * p.size, p.size, joined, place + p.inputs)
 
 
 @helper
 def gate_sums(
-    p: Any, u: int, many: int, h: Any, start: int,
-    out: Any, place: int, row_size: int, gate_size: int, add: bool,
+    p: Any, gate: int, u: int, many: int, joined: Any, first: int, depth: int,
+    out: Any, place: int, row_size: int,
 ) -> None:  # fmt: skip
-    """out[b, gate] (+)= W_hh h[b] for 16 units from u on, of each gate, and `many` sequences.
+    """The sums of a gate for 16 units from u on and `many` sequences, to out[place:], row by row.
 
-    h[b] begins at h[start + b * H], out[b, gate] at out[place + b * row_size + gate * gate_size].
+    joined : x and h of each sequence, of which those from `first` on are taken, `depth` in number
     """
-    panels, padded = floats(p.panels_hh), padded_to_tile(p.size)
-    for gate in range(p.gates):
-        gemm_rows(
-            many, h, start, p.size, 1, 0,
-            panels, (gate * padded + u) * p.size, TILE_COLUMNS, 0, 1, p.size,
-            out, place + gate * gate_size, row_size, min(TILE_COLUMNS, p.size - u), add,
-        )  # fmt: skip
-
-
-@helper
-def rest(p: Any, states: Any, row: int, source: Any, start: int) -> None:
-    """Hand on the state of a sequence that has no such step; `finish` will put zeros there."""
-    for k in range(p.size):
-        states[row * p.size + k] = source[start + k]
+    width = p.inputs + p.size
+    panel = (gate * padded_to_tile(p.size) + u) * width
+    gemm_rows(
+        many, joined, first, width, 1, 0,
+        floats(p.panels), panel + first * TILE_COLUMNS, TILE_COLUMNS, 0, 1, depth,
+        out, place, row_size, min(TILE_COLUMNS, p.size - u), False,
+    )  # fmt: skip
 
 
 @helper
 def finish(p: Any, states: Any, last: Any, low: int, high: int) -> None:
     """Keep the states after the last step taken, and put zeros where a sequence was at rest."""
     size, row = p.size, 0 if p.reverse else (p.steps - 1) * p.batch
-    for i in range(low * size, high * size):
-        last[i] = states[row * size + i]
+    copy(states, (row + low) * size, (high - low) * size, last, low * size)
     for t in range(p.steps):
         for b in range(low, high):
             if at_rest(p, t, b):
                 hold(states, (t * p.batch + b) * size, size)
+
+
+@helper
+def copy(x: Any, i: int, n: int, y: Any, j: int) -> None:
+    """y[j : j + n] = x[i : i + n]."""
+    for k in range(0, n, LANES):
+        give(y, j + k, take(x, i + k, n - k), n - k)
 
 
 @helper
@@ -363,26 +370,30 @@ def _product_of_panels(
 
 
 def weight_gradient(task: int, room: int, args: int) -> None:
-    """16 units of a gate: their rows of the gradients of w_ih and w_hh, and of the biases.
+    """A share of the gradients of all weights and biases: rows for 16 units of a gate at a time.
 
     A row is the sum over all rows of panels of ga[row, unit] * x[row], or * the state before. A
     bias has the sums of ga alone.
     """
-    p = layer(args)
-    each = padded_to_tile(p.size) // TILE_COLUMNS
-    p, task = layer(args + task // (p.gates * each) * LAYER), task % (p.gates * each)
-    gate, unit = task // each, task % each * TILE_COLUMNS
-    block = p.last if gate == p.gates - 1 else gate
-    place, lanes = gate * p.size + unit, min(TILE_COLUMNS, p.size - unit)
-    ga_ih = (block * each + task % each) * p.rows * TILE_COLUMNS
-    ga_hh = task * p.rows * TILE_COLUMNS
-    _sum_of_products(p, ga_ih, lanes, floats(p.x_panels), p.inputs, floats(p.gw_ih), place, 0)
-    # The first step's states, where they are zeros. (In reverse they are not the first rows.)
-    first = p.batch if p.fresh and not p.reverse else 0
-    _sum_of_products(p, ga_hh, lanes, floats(p.h_panels), p.size, floats(p.gw_hh), place, first)
-    _sum_of_rows(p, ga_ih, lanes, floats(p.gb_ih), place)
-    if p.gb_hh:
-        _sum_of_rows(p, ga_hh, lanes, floats(p.gb_hh), place)
+    for k in range(layer(args).layers):
+        p = layer(args + k * LAYER)
+        each = padded_to_tile(p.size) // TILE_COLUMNS
+        # The first step's states, where they are zeros. (In reverse they are not the first rows.)
+        first = p.batch if p.fresh and not p.reverse else 0
+        low, high = share(p.gates * each, task, p.shares)
+        for panel in range(low, high):
+            gate, unit = panel // each, panel % each * TILE_COLUMNS
+            block = p.last if gate == p.gates - 1 else gate
+            place, lanes = gate * p.size + unit, min(TILE_COLUMNS, p.size - unit)
+            ih = (block * each + panel % each) * p.rows * TILE_COLUMNS
+            hh = panel * p.rows * TILE_COLUMNS
+            _sum_of_products(p, ih, lanes, floats(p.x_panels), p.inputs, floats(p.gw_ih), place, 0)
+            _sum_of_products(
+                p, hh, lanes, floats(p.h_panels), p.size, floats(p.gw_hh), place, first
+            )
+            _sum_of_rows(p, ih, lanes, floats(p.gb_ih), place)
+            if p.gb_hh:
+                _sum_of_rows(p, hh, lanes, floats(p.gb_hh), place)
 
 
 @helper
