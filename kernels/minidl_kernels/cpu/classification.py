@@ -200,7 +200,7 @@ def logistic_loss_input(g: Any, x: Any, target: Any) -> Any:
 def _alike(*arrays: Any) -> tuple[list[Any], Any]:
     """The arrays in the order of the first one's memory, and a new one like it for a result."""
     x = arrays[0]
-    if all([a.flags.c_contiguous and a.flags.aligned for a in arrays]):  # the usual case
+    if all(a.flags.c_contiguous and a.flags.aligned for a in arrays):  # the usual case
         return list(arrays), np.empty(x.shape, FLOAT)
     out = np.empty_like(x, subok=False)  # its memory is without gaps
     order = stride_order(out)
