@@ -116,9 +116,9 @@ def test_logistic_loss_equals_the_definition(room: Any, case: tuple[Any, Any]) -
     close(np.asarray(room.logistic_loss(x, target)), reference.logistic_loss(x, target), scale)
     g = np.asarray(np.random.default_rng(0).normal(size=x.shape), x.dtype)
     one = np.broadcast_to(np.asarray(-0.3, x.dtype), x.shape)  # as a mean's gradient comes
-    for g in (one, g):
-        gx = np.asarray(room.logistic_loss_input(g, x, target))
-        close(gx, reference.logistic_loss_input(g, x, target))
+    for slope in (one, g):
+        gx = np.asarray(room.logistic_loss_input(slope, x, target))
+        close(gx, reference.logistic_loss_input(slope, x, target))
     if room is kernels and x.dtype == "f4" and x.flags.f_contiguous:
         assert gx.flags.f_contiguous
 
