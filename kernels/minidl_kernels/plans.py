@@ -152,7 +152,7 @@ def _choose(
     direct = n * p * q * 9 * c * o
     tiles = n * -(-p // 4) * -(-q // 4)
     products = tiles * 36 * c * o
-    shallow = c <= NARROW and o % 16 == 0 and kind != "weight"
+    shallow = c <= NARROW and o % 16 == 0
     if shallow:
         work = products + tiles * (SHALLOW[0] + SHALLOW[1] * o)
     else:

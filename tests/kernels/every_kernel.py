@@ -146,11 +146,11 @@ def conv_pool_gradient(name: str, of_x: bool) -> Callable[[Draw], Any]:
     return arguments
 
 
-def conv_relu_gradient(name: str) -> Callable[[Draw], Any]:
+def conv_relu_gradient(name: str, of_x: bool = True) -> Callable[[Draw], Any]:
     def arguments(draw: Draw) -> Any:
         x, w, *options = conv(name)(Draw(draw.dtype, draw.large))
         y = kernels.conv(x, w, *options[:4], None, "relu")
-        return images(draw.scaled, *y.shape), y, x, w, *options[:4]
+        return images(draw.scaled, *y.shape), y, x, w, *options[:4], of_x
 
     return arguments
 
@@ -402,6 +402,9 @@ CALLS: dict[str, Callable[[Draw], Any]] = {
     **{f"conv_pool_gradient: {name}": conv_pool_gradient(name, True) for name in POOLED},
     **{f"conv_pool_gradient: {name}, not of x": conv_pool_gradient(name, False) for name in POOLED},
     **{f"conv_relu_gradient: {name}": conv_relu_gradient(name) for name in POOLED},
+    "conv_relu_gradient: winograd, shallow, not of x": conv_relu_gradient(
+        "winograd, shallow", False
+    ),
     "unfold": unfold,
     "fold": fold,
     "max_pool": max_pool,

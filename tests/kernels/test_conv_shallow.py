@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import minidl_kernels as kernels
 from minidl_kernels.cpu import convolution as fast
-from minidl_kernels.cpu import memory, threads, winograd_shallow
+from minidl_kernels.cpu import memory, threads, winograd_shallow, winograd_shallow_back
 from minidl_kernels.generic import convolution as generic
 
 EPSILON = float(np.finfo("f4").eps)
@@ -46,6 +46,16 @@ def gradient_of_input(g: Any, w: Any, shape: Any, padding: Any) -> Any:
         return fast.conv_input(g, w, shape, ONE, padding, ONE, 1)
 
 
+def gradient_of_weights(g: Any, x: Any, shape: Any, padding: Any) -> Any:
+    with kernels.algorithm("winograd"):
+        return fast.conv_weight(g, x, shape, ONE, padding, ONE, 1)
+
+
+def gradients_of_relu(g: Any, y: Any, x: Any, w: Any, padding: Any) -> Any:
+    with kernels.algorithm("winograd"):
+        return kernels.conv_relu_gradient(g, y, x, w, ONE, padding, ONE, 1, of_x=False)
+
+
 def within_bound(ours: Any, f: Any, *arrays: Any) -> None:
     """The bound of the table in `plans`, in units of epsilon * conv(|x|, |w|)."""
     wide = [a.astype("f8") for a in arrays]
@@ -73,6 +83,29 @@ def test_gradient_of_an_input_from_few_channels_keeps_its_bound(layer: Any) -> N
     within_bound(gx, lambda g, w: generic.conv_input(g, w, shape, ONE, padding, ONE, 1), g, w)
 
 
+@given(layers(), st.sampled_from([1e-15, 1.0, 1e12]))
+def test_gradient_of_the_weights_keeps_its_bound(layer: Any, scale: float) -> None:
+    shape, filters, padding = layer
+    x = numbers(shape) * np.float32(scale)
+    g = numbers((shape[0], filters[0], *generic.output_sizes(shape[2:], (3, 3), ONE, padding, ONE)))
+    gw = gradient_of_weights(g, x, filters, padding)
+    within_bound(gw, lambda g, x: generic.conv_weight(g, x, filters, ONE, padding, ONE, 1), g, x)
+
+
+@given(layers())
+def test_gradients_through_relu(layer: Any) -> None:
+    """The mask is applied on the way; the bias has the sum of what it lets through."""
+    shape, filters, padding = layer
+    x, w = numbers(shape), weights(filters)
+    y = np.maximum(generic.conv(x, w, ONE, padding, ONE, 1), 0)
+    g = numbers(y.shape, 2)
+    gx, gw, gbias = gradients_of_relu(g, y, x, w, padding)
+    kept = np.where(y > 0, g, 0).astype("f8")
+    assert gx is None
+    within_bound(gw, lambda g, x: generic.conv_weight(g, x, filters, ONE, padding, ONE, 1), kept, x)
+    within_bound(gbias, lambda g: g.sum(axis=(0, 2, 3)), kept)
+
+
 @given(layers(), st.sampled_from([None, "relu"]), st.booleans())
 def test_bias_and_activation(layer: Any, activation: str | None, biased: bool) -> None:
     shape, filters, padding = layer
@@ -89,6 +122,20 @@ def test_rows_of_more_tiles_than_are_transformed_at_a_time(channels: int, width:
     x, w, padding = numbers((1, channels, 5, width)), weights((16, channels, 3, 3)), ((1, 0), ONE)
     expected = generic.conv(x.astype("f8"), w, ONE, padding, ONE, 1)
     np.testing.assert_allclose(convolution(x, w, padding), expected, rtol=1e-4, atol=1e-4)
+    g = numbers(expected.shape, 2)
+    expected = generic.conv_weight(g.astype("f8"), x, w.shape, ONE, padding, ONE, 1)
+    ours = gradient_of_weights(g, x, w.shape, padding)
+    np.testing.assert_allclose(ours, expected, rtol=1e-3, atol=1e-3)
+
+
+def test_gradients_that_are_read_ahead_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, w, padding = numbers((2, 3, 33, 270)), weights((32, 3, 3, 3)), (ONE, ONE)
+    y, g = numbers((2, 32, 33, 270), 1), numbers((2, 32, 33, 270), 2)
+    expected = gradients_of_relu(g, y, x, w, padding)
+    monkeypatch.setattr(winograd_shallow_back, "LARGE", 0)
+    found = gradients_of_relu(g, y, x, w, padding)
+    for one, other in zip(found[1:], expected[1:], strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_results_past_the_caches_are_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,7 +160,10 @@ def test_the_same_bits_at_any_number_of_threads() -> None:
     try:
         for count in (1, 2, 1, 2):
             threads.set_num_threads(count)
-            seen.add(convolution(x, w, (ONE, ONE)).tobytes())
+            y = convolution(x, w, (ONE, ONE))
+            gw = gradient_of_weights(y, x, w.shape, (ONE, ONE))
+            _, *found = gradients_of_relu(y, y, x, w, (ONE, ONE))
+            seen.add(tuple(a.tobytes() for a in (y, gw, *found)))
     finally:
         threads.set_num_threads(before)
     assert len(seen) == 1
@@ -132,9 +182,32 @@ def test_what_is_not_finite_passes_through_as_in_array_code(where: str) -> None:
     for activation in (None, "relu"):
         expected = generic.conv(x, w, ONE, (ONE, ONE), ONE, 1, bias, activation)
         y = convolution(x, w, (ONE, ONE), bias, activation)
-        for kind in (np.isnan, np.isposinf, np.isneginf):
-            np.testing.assert_array_equal(kind(y), kind(expected))
-        assert not np.isfinite(y).all()
+        same(y, expected)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("where", ["x", "g"])
+def test_gradients_that_are_not_finite_are_those_of_array_code(where: str) -> None:
+    x, w, g = numbers((2, 3, 13, 14)), weights((32, 3, 3, 3)), numbers((2, 32, 13, 14), 2)
+    y = numbers(g.shape, 3)
+    if where == "x":
+        x[0, 2, 5, 6], x[1, 0, 0, 0] = np.nan, np.inf
+    else:
+        g[0, 9, 5, 6], g[1, 30, 12, 13] = np.nan, np.inf
+    expected = generic.conv_weight(g.astype("f8"), x, w.shape, ONE, (ONE, ONE), ONE, 1)
+    same(gradient_of_weights(g, x, w.shape, (ONE, ONE)), expected)
+    kept = np.where(y > 0, g, 0).astype("f8")
+    expected = generic.conv_weight(kept, x, w.shape, ONE, (ONE, ONE), ONE, 1)
+    _, gw, gbias = gradients_of_relu(g, y, x, w, (ONE, ONE))
+    same(gw, expected)
+    np.testing.assert_array_equal(np.isnan(gbias), np.isnan(kept.sum(axis=(0, 2, 3))))
+
+
+def same(ours: Any, expected: Any) -> None:
+    """The same numbers are not finite, each in its way."""
+    for kind in (np.isnan, np.isposinf, np.isneginf):
+        np.testing.assert_array_equal(kind(ours), kind(expected))
+    assert not np.isfinite(expected).all()
 
 
 def test_what_overflows_on_the_way_alone_does_not_overflow() -> None:
@@ -145,8 +218,9 @@ def test_what_overflows_on_the_way_alone_does_not_overflow() -> None:
 
 def test_the_plan_says_so() -> None:
     plan = kernels.conv2d_plan((4, 3, 224, 224), (64, 3, 3, 3), padding=1)
-    assert plan.forward.algorithm == "winograd"
+    assert plan.forward.algorithm == plan.weight.algorithm == "winograd"
     assert plan.forward.shallow
+    assert plan.weight.shallow
     assert plan.input.algorithm == "spread"
     assert not kernels.conv2d_plan((4, 3, 224, 224), (60, 3, 3, 3), padding=1).forward.shallow
     assert kernels.conv2d_plan((4, 64, 64, 64), (3, 64, 3, 3), padding=1).input.shallow

@@ -21,6 +21,7 @@ from minidl_kernels.cpu import (
     spreading,
     winograd_forward,
     winograd_shallow,
+    winograd_shallow_back,
     winograd_weight,
 )
 from minidl_kernels.cpu.launch import launch
@@ -176,8 +177,12 @@ def conv_weight(
     g, x = _rows(channels_last(g)), channels_last(x)
     before = tuple(b for b, _ in padding)
     if choice.algorithm == "winograd":
-        gw = empty(shape, g.dtype)
-        if winograd_weight.gradient(_rows(x), g, before, gw, choice.deep):
+        gw, x = empty(shape, g.dtype), _rows(x)
+        if choice.shallow:
+            finite = winograd_shallow_back.gradient(x, g, before, gw) is not None
+        else:
+            finite = winograd_weight.gradient(x, g, before, gw, choice.deep)
+        if finite:
             return gw
     if choice.algorithm == "depthwise":
         return _depthwise_weight(x, g, kernel, (stride, before, dilation)).reshape(shape)
@@ -454,3 +459,4 @@ def warm_up(dtype: str) -> None:
         for c in (1, 3):  # images in grey and in colours
             x = np.zeros((1, 6, 6, c), dtype)
             winograd_shallow.convolve(x, w[:, :c], False, (0, 0), g)
+            winograd_shallow_back.gradient(x, g, (0, 0), np.empty((16, c, 3, 3), dtype))

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from minidl_kernels import plans
-from minidl_kernels.cpu import winograd_back, winograd_forward
+from minidl_kernels.cpu import winograd_back, winograd_forward, winograd_shallow_back
 from minidl_kernels.cpu.conv_pool import direct_pool, direct_pool_weight
 from minidl_kernels.cpu.convolution import (
     _rows,
@@ -163,7 +163,8 @@ def conv_pool_gradient(
     o, options = w.shape[0], (stride, padding, dilation, groups)
     if g.dtype == np.float32 and _alike(o, groups, size) and 0 not in (g.size, x.size):
         weights = plans.choose("weight", x.shape, w.shape, *options, g.dtype)
-        if weights.algorithm == "direct" and not of_x and w[0].size <= SHORT:
+        direct = weights.algorithm == "direct" or weights.shallow
+        if direct and not of_x and w[0].size <= SHORT:
             gw, gbias = direct_pool_weight(
                 _contiguous(g), _contiguous(place), _rows(channels_last(x)), w.shape, stride,
                 padding, dilation,
@@ -193,7 +194,14 @@ def conv_relu_gradient(
     """Gradients of x, w and bias from g, that of `out` (N, O, *P); None if not asked for."""
     options = stride, padding, dilation, groups
     if g.dtype == np.float32 and g.ndim == 4 and 0 not in (g.size, x.size):
-        found = _winograd_gradient(g, None, out, x, w, *options, of_x, of_w, of_bias)
+        if (
+            of_w
+            and not of_x
+            and plans.choose("weight", x.shape, w.shape, *options, g.dtype).shallow
+        ):
+            found = _shallow_gradient(g, out, x, w, padding, of_bias)
+        else:
+            found = _winograd_gradient(g, None, out, x, w, *options, of_x, of_w, of_bias)
         if found is not None:
             return found
     g, gbias = relu_gradient(g, out)
@@ -224,6 +232,14 @@ def _winograd_gradient(
         return None
     gx, gw, gbias = found
     return None if gx is None else channels_first(gx), gw, gbias if of_bias else None
+
+
+def _shallow_gradient(g: Any, out: Any, x: Any, w: Any, padding: Pairs, of_bias: bool) -> Any:
+    """Gradients of weights and bias of a layer with few channels and relu; None if not finite."""
+    gw, before = np.empty(w.shape, np.float32), _before(padding)
+    x, g, out = _rows(channels_last(x)), _contiguous(g), _contiguous(out)
+    gbias = winograd_shallow_back.gradient(x, g, before, gw, out)
+    return None if gbias is None else (None, gw, gbias if of_bias else None)
 
 
 def _apart(

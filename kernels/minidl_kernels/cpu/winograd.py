@@ -84,7 +84,7 @@ class Tiles(NamedTuple):
     y: int = 0
     bias: int = 0
     relu: int = 0
-    past: int = 0  # whether y is written past the caches
+    past: int = 0  # whether y is larger than the caches
     d: int = 0  # transformed gradients
     begin: int = 0  # which tiles are in v and d
     end: int = 0

@@ -57,7 +57,7 @@ from minidl_kernels.cpu.winograd import (
 )
 from minidl_kernels.cpu.winograd_forward import filters
 
-__all__ = ["Room", "convolve", "inputs_of_row"]
+__all__ = ["Room", "convolve", "cut", "inputs_of_row"]
 
 Kernel = Callable[[int, int, int], None]
 Ints = tuple[int, ...]
@@ -94,7 +94,7 @@ def convolve(
 
     Returns whether all of it is finite.
     """
-    tiles = _cut(x.shape, y.shape, tuple(before))
+    tiles = cut(x.shape, y.shape, tuple(before))
     w, bad, c, blocks = contiguous(w), np.zeros(1, np.intp), tiles.c, tiles.o // WIDTH
     u = empty(blocks * POINTS * (c + 1) * WIDTH, np.float32)
     past = y.size >= LARGE and address(y) % (4 * WIDTH) == 0
@@ -110,7 +110,8 @@ def convolve(
 
 
 @functools.lru_cache(512)
-def _cut(x: Ints, y: Ints, before: Ints) -> Tiles:
+def cut(x: Ints, y: Ints, before: Ints) -> Tiles:
+    """The sizes of a convolution of x (N, H, W, C) to y (N, P, Q, O)."""
     (n, h, width, c), (_, p, q, o) = x, y
     across = -(-q // 4)
     each = -(-across // -(-across // Room(c).most))

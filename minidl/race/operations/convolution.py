@@ -140,7 +140,7 @@ def _race(sizes: Shapes, kind: str) -> Race:
             Contender(
                 name, HOW.get(name, ""), _forced(force, KERNELS[kind], whole.args),
                 TILES if name == "winograd" else 4,
-                more=_more(name, sizes, kind),
+                more=0 if forced.shallow else _more(name, sizes, kind),  # in registers
                 scale=(of_tiles(sizes, kind),) if name == "winograd" else None,
             )
         )  # fmt: skip
