@@ -149,7 +149,8 @@ def _choose(
     p, q = (s + sum(pads) - 2 for s, pads in zip(x[2:], padding, strict=True))
     if kind == "input":  # a convolution of g with C outputs
         p, q, c, o = x[2], x[3], o, c
-    direct = n * p * q * 9 * c * o
+    each = n * p * q * 9 * c
+    direct = each * o
     tiles = n * -(-p // 4) * -(-q // 4)
     products = tiles * 36 * c * o
     shallow = c <= NARROW and o % 16 == 0
@@ -158,7 +159,8 @@ def _choose(
     else:
         work = products + tiles * TRANSFORM * (c + o) + FILTER * c * o
     reason = f"{products / 1e6:.3g} M multiply-adds of {direct / 1e6:.3g} M, and transforms"
-    if work >= direct and forced != "winograd":
+    wide = 16 if kind == "weight" else 8  # a tile has 16 columns, or half as many of outputs
+    if work >= each * -(-o // wide) * wide and forced != "winograd":
         return Choice("direct", f"Winograd: {reason}, would take as long")
     if shallow:
         return Choice("winograd", f"{reason} in registers", shallow=True)

@@ -432,6 +432,8 @@ def test_the_plan_says_what_runs() -> None:
     assert {(choice.algorithm, choice.deep) for choice in plan} == {("winograd", True)}
     assert kernels.conv2d_plan((4, 1, 28, 28), (32, 1, 3, 3)).forward.algorithm == "direct"
     assert kernels.conv2d_plan((4, 3, 224, 224), (64, 3, 3, 3)).input.algorithm == "spread"
+    assert kernels.conv2d_plan((8, 32, 28, 28), (1, 32, 3, 3)).forward.algorithm == "winograd"
+    assert kernels.conv2d_plan((8, 8, 56, 56), (8, 8, 3, 3)).weight.algorithm == "winograd"
     assert kernels.conv2d_plan((8, 64, 56, 56), (64, 64, 3, 3), 2).weight.algorithm == "direct"
     assert kernels.conv2d_plan((8, 64, 9, 9), (64, 64, 1, 1)).input.algorithm == "direct"
     wide = kernels.conv2d_plan((8, 64, 56, 56), (64, 64, 3, 3), dtype="float64")

@@ -1,6 +1,6 @@
-"""Vectors of sixteen float32, a whole line of the cache: beside those of eight in `simd`.
+"""Vectors of sixteen float32, a line of the cache, and of four: beside those of eight in `simd`.
 
-With AVX-512 such a vector is one register, with AVX2 two, and so on; the arithmetic is the same.
+With AVX-512 one of sixteen is one register, with AVX2 two, and so on; the arithmetic is the same.
 The operators, `fma` and `where_greater` of `simd` take them too.
 """
 
@@ -17,8 +17,10 @@ __all__ = [
     "WIDTH",
     "alike",
     "folded",
+    "load_four",
     "load_wide",
     "settle",
+    "store_four",
     "store_past",
     "store_wide",
     "wide",
@@ -26,12 +28,12 @@ __all__ = [
 ]
 
 WIDTH = 16
-WIDE = Vector(types.float32, WIDTH)
+WIDE, FOUR = Vector(types.float32, WIDTH), Vector(types.float32, 4)
 
 
-def wide_address(b: Any, pointer: Any) -> Any:
-    """The address of a number as that of a vector of sixteen."""
-    return b.bitcast(pointer, vector_of(types.float32, WIDTH).as_pointer())
+def wide_address(b: Any, pointer: Any, count: int = WIDTH) -> Any:
+    """The address of a number as that of a vector of sixteen, or `count`."""
+    return b.bitcast(pointer, vector_of(types.float32, count).as_pointer())
 
 
 @intrinsic
@@ -54,6 +56,28 @@ def store_wide(typing: Any, x: Any, i: Any, v: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(x, types.intp, WIDE), generate
+
+
+@intrinsic
+def load_four(typing: Any, x: Any, i: Any) -> Any:
+    """x[i : i + 4] as a vector."""
+
+    def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        return b.load(wide_address(b, element(context, b, sig.args[0], *args), 4), align=4)
+
+    return FOUR(x, types.intp), generate
+
+
+@intrinsic
+def store_four(typing: Any, x: Any, i: Any, v: Any) -> Any:
+    """x[i : i + 4] = v."""
+
+    def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
+        pointer = wide_address(b, element(context, b, sig.args[0], *args[:2]), 4)
+        b.store(args[2], pointer, align=4)
+        return context.get_dummy_value()
+
+    return types.void(x, types.intp, FOUR), generate
 
 
 @intrinsic

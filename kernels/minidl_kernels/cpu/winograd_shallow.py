@@ -29,7 +29,6 @@ from minidl_kernels.cpu.launch import floats, integers, launch
 from minidl_kernels.cpu.memory import address, contiguous, empty
 from minidl_kernels.cpu.simd import (
     LANES,
-    load,
     load_first,
     store,
     store_first,
@@ -40,8 +39,10 @@ from minidl_kernels.cpu.wide import (
     WIDE,
     WIDTH,
     folded,
+    load_four,
     load_wide,
     settle,
+    store_four,
     store_past,
     store_wide,
     wide,
@@ -128,12 +129,12 @@ def _copy_row(x: Any, x0: int, first: int, last: int, size: int, to: Any, to0: i
         store(to, to0 + i, number(0.0))
     for i in range(last - last % LANES, size, LANES):
         store(to, to0 + i, number(0.0))
-    for i in range(first, last, LANES):
+    whole = last - (last - first) % WIDTH
+    for i in range(first, whole, WIDTH):
+        store_wide(to, to0 + i, load_wide(x, x0 + i))
+    for i in range(whole, last, LANES):
         left = min(last - i, LANES)
-        if left == LANES:
-            store(to, to0 + i, load(x, x0 + i))
-        else:
-            store_first(to, to0 + i, load_first(x, x0 + i, left), left)
+        store_first(to, to0 + i, load_first(x, x0 + i, left), left)
 
 
 @helper
@@ -166,11 +167,11 @@ def inputs_of_row(
         for i in range(6):
             k = i * line + 4 * t * c
             r = six_of_input(
-                load(mine, k), load(mine, k + c), load(mine, k + 2 * c),
-                load(mine, k + 3 * c), load(mine, k + 4 * c), load(mine, k + 5 * c),
+                load_four(mine, k), load_four(mine, k + c), load_four(mine, k + 2 * c),
+                load_four(mine, k + 3 * c), load_four(mine, k + 4 * c), load_four(mine, k + 5 * c),
             )  # fmt: skip
             for point in range(6):
-                store(mine, v + t * step + (i * 6 + point) * c, r[point])
+                store_four(mine, v + t * step + (i * 6 + point) * c, r[point])
 
 
 # ---- a task -------------------------------------------------------------------------------------
