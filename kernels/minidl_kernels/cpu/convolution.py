@@ -39,6 +39,7 @@ Pairs = tuple[tuple[int, int], ...]
 FEW = 1 << 17  # multiplications below which one thread is faster than the start of two
 STRIP = 1 << 16  # numbers in a strip: 256 kB, half of the cache that is a core's own
 PANEL = 256  # pixels of a block for the weights: a panel of g, 16 kB, stays in the first cache
+READ = 16  # numbers read again, in the time that one takes to be copied to a strip or added
 TASKS = 16  # at least so many, where there is work: fixed, for the sums must not know the threads
 
 
@@ -190,7 +191,7 @@ def conv_weight(
     taps, panels = math.prod(kernel), groups * -(-p.o // 16)
     units = p.n * p.od * -(-p.oh // p.rows) * -(-p.ow // p.columns)
     size = panels * taps * each * 16
-    chunks, parts = _shares(panels, units, size, p.strip * _strip(p))
+    chunks, parts = _shares(panels, units, size, _strip(p) if p.strip else _strip(p) // READ)
     partial, gw = empty(chunks * size, g.dtype), empty((o, each, taps), g.dtype)
     args = p._replace(
         x=address(x), y=address(g), gw=address(gw), partial=address(partial),
@@ -206,7 +207,8 @@ def conv_weight(
 def _shares(panels: int, units: int, size: int, strip: int) -> tuple[int, int]:
     """Cut the sums for weights into (chunks of the units) x (parts of the panels) tasks.
 
-    Each part fills all strips, each chunk adds `size` sums: what moves the fewest numbers.
+    Each part fills all strips, or reads what would be in them, each chunk adds `size` sums: what
+    moves the fewest numbers.
     """
     most = max(1, min(TASKS, units, (2 << 20) // size))
     cuts = [(chunks, min(panels, -(-TASKS // chunks))) for chunks in range(1, most + 1)]
