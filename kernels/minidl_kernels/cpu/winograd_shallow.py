@@ -63,7 +63,7 @@ __all__ = ["Room", "convolve", "cut", "inputs_of_row"]
 Kernel = Callable[[int, int, int], None]
 Ints = tuple[int, ...]
 
-LARGE = 4 << 20  # numbers of an output that is written past the caches: 16 MB
+LARGE = 2 << 20  # numbers of an output that is written past the caches: 8 MB
 V_SIZE = 27 << 8  # numbers of the tiles that are transformed at a time: V stays in the first cache
 TILES = 3 if gemm.WIDE else 1  # side by side: what 32 registers hold, or 16 of half the width
 ROWS = -(-4 * TILES // 6)  # of them that are finished beside a column

@@ -160,7 +160,8 @@ def finish_gradient(
 ) -> Any:  # fmt: skip
     """gw[o, c] = G' s G for 16 outputs; returns 0 if that is finite."""
     seen, zero, half = number(0.0), number(0.0), 9 * TILE_COLUMNS
-    for lane in range(0, TILE_COLUMNS, LANES):
+    outputs = min(TILE_COLUMNS, p.o - block * TILE_COLUMNS)
+    for lane in range(0, outputs, LANES):  # beyond, `winograd_back` has what was left in memory
         for j in range(6):
             i = s0 + j * step + lane
             r = _gather(
@@ -178,7 +179,6 @@ def finish_gradient(
             for tap in range(3):
                 seen = fma(r[tap], zero, seen)
                 store(buffer, (i * 3 + tap) * TILE_COLUMNS + lane, r[tap])
-    outputs = min(TILE_COLUMNS, p.o - block * TILE_COLUMNS)
     whole, row = outputs - outputs % LANES, p.c * 9
     place = block * TILE_COLUMNS * row + c * 9
     for lane in range(0, whole, LANES):
