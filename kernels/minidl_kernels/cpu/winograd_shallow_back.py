@@ -148,16 +148,17 @@ def _fetch(p: Any, n: int, row: int, column: int, count: int, mine: Any, to: int
 @helper
 def _tile(p: Any, n: int, row: int, column: int, first: int, mine: Any, to: int) -> None:
     """Copy a tile's 4 x 4 gradients, 16 channels from `first` on: masked, zeros beyond the end."""
-    g, y, zero = floats(p.y), floats(p.mask), wide(np.float32(0))
-    for pixel in range(16):
-        i, j = row + pixel // 4, column + pixel % 4
-        value = zero
-        if i < p.p and j < p.q:
-            at = ((n * p.p + i) * p.q + j) * p.o + first
-            value = load_wide(g, at)
-            if p.mask:
-                value = where_wins(load_wide(y, at), zero, value, zero)
-        store_wide(mine, to + pixel * WIDTH, value)
+    g, y, zero, masked = floats(p.y), floats(p.mask), wide(np.float32(0)), p.mask != 0
+    right, below, height, width = p.o, p.q * p.o, p.p - row, p.q - column
+    corner = ((n * p.p + row) * p.q + column) * p.o + first
+    for i in range(4):
+        for j in range(4):
+            at, value = corner + i * below + j * right, zero
+            if i < height and j < width:
+                value = load_wide(g, at)
+                if masked:
+                    value = where_wins(load_wide(y, at), zero, value, zero)
+            store_wide(mine, to + (i * 4 + j) * WIDTH, value)
 
 
 @helper
