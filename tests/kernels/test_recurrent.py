@@ -366,10 +366,11 @@ def test_a_stack_equals_the_definition(room, dtype, kind, sizes, ended, fresh, u
 @pytest.mark.parametrize("kind", STACKS)
 @pytest.mark.parametrize("fresh", [False, True])
 @pytest.mark.parametrize("ended", [False, True])
-def test_a_stack_has_the_bits_of_its_layers_at_any_number_of_threads(kind, fresh, ended):
-    """Sizes of several tiles and a rest, and enough work to be shared."""
-    p = stack(kind, (4, 21, 40, 40), "float32", 3, fresh)
-    lengths = np.random.default_rng(3).integers(1, 5, 21) if ended else None
+@pytest.mark.parametrize("sizes", [(4, 21, 40, 40), (4, 21, 32, 48), (3, 20, 144, 32)])
+def test_a_stack_has_the_bits_of_its_layers_at_any_number_of_threads(kind, fresh, ended, sizes):
+    """Sizes of several tiles and a rest, and whole ones, whose weights need no panels."""
+    p = stack(kind, sizes, "float32", 3, fresh)
+    lengths = np.random.default_rng(3).integers(1, sizes[0] + 1, sizes[1]) if ended else None
     function = getattr(kernels, "rnn" if kind in ("tanh", "relu") else kind)
     back = getattr(kernels, f"{function.__name__}_gradient")
     option = (kind,) if kind in ("tanh", "relu") else ()
@@ -396,11 +397,14 @@ def test_a_stack_has_the_bits_of_its_layers_at_any_number_of_threads(kind, fresh
         *[a for each in zip(*keeps, strict=True) for a in each], g, *stacked,
         *[a for each in of_weights for a in each if a is not None],
     ]  # fmt: skip
+    near = both_ways(reference, p, lengths, kind)
     before = threads.get_num_threads()
     try:
         for number in (1, 2, 1):
             threads.set_num_threads(number)
-            for a, b in zip(both_ways(kernels, p, lengths, kind), want, strict=True):
+            found = both_ways(kernels, p, lengths, kind)
+            for a, b in zip(found, want, strict=True):
                 assert (a is None and b is None) or a.tobytes() == b.tobytes()
     finally:
         threads.set_num_threads(before)
+    same(found, near, "float32")
