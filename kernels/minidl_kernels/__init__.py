@@ -53,6 +53,7 @@ KERNELS: dict[str, str] = {
     "cross_entropy_input": "classification",
     "logistic_loss": "classification",
     "logistic_loss_input": "classification",
+    "mean_logistic_loss": "classification",
     "standardize": "normalization",
     "standardize_gradient": "normalization",
     "sgd_": "updates",

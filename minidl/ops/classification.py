@@ -17,7 +17,7 @@ from minidl.ops.arithmetic import clamp, where
 from minidl.ops.elementary import exp, log, log1p
 from minidl.ops.indexing import gather
 from minidl.ops.losses import alike, raw, reduced
-from minidl.ops.reduction import sum
+from minidl.ops.reduction import mean, sum
 from minidl.ops.shape import reshape
 from minidl.tape import Kept, Steep, composite, mode, op
 
@@ -342,6 +342,23 @@ def logistic_loss(x: Any, target: Any) -> Any:
     return kernels.logistic_loss(x, target)
 
 
+def _evenly(g: Any, x: Any) -> Any:
+    """The part of the gradient of a mean over x that each element gets, an array without axes."""
+    return array_module(g).asarray(g / x.size)
+
+
+@op(
+    x=lambda g, x, target: laid_out_like(kernels.logistic_loss_input(_evenly(g, x), x, target), x),
+    target=lambda g, x: laid_out_like(-_evenly(g, x) * x, x),
+    definition=lambda x, target: mean(_logistic_loss_definition(x, target)),
+    formula="mean of -(target log sigmoid(x) + (1 - target) log sigmoid(-x))",
+    domain="at least one element; NaN of none",
+)
+def mean_logistic_loss(x: Any, target: Any) -> Any:
+    """The mean of `logistic_loss`; x and target of one shape and dtype, float32 or float64."""
+    return kernels.mean_logistic_loss(x, target)
+
+
 @composite(
     formula="-weight (pos_weight target log sigmoid(input) + (1 - target) log sigmoid(-input))"
 )
@@ -359,6 +376,9 @@ def binary_cross_entropy_with_logits(
     """
     alike("binary_cross_entropy_with_logits", input=input, target=target)
     if pos_weight is None:
+        plain = weight is None and reduction == "mean" and input.dtype == target.dtype
+        if plain and input.dtype.itemsize > 2 and 0 not in input.shape:
+            return mean_logistic_loss(input, target)
         loss = logistic_loss(input, target)
     else:
         loss = -(target * pos_weight * logsigmoid(input) + (1 - target) * logsigmoid(-input))

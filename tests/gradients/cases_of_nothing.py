@@ -218,6 +218,10 @@ EMPTY |= {
     "nll_loss": [Case(A(0, 3), I(3, 0)), Case(A(0, 3), I(3, 0), reduction="none")],
     "bernoulli_nll": [Case(A(0, 3), A(0, 3), torch=None)],
     "logistic_loss": [Case(A(0), A(0), torch=None)],
+    "mean_logistic_loss": [
+        Case(A(0), A(0), torch=lambda torch, *args:
+             torch.nn.functional.binary_cross_entropy_with_logits(*args))
+    ],
     "binary_cross_entropy": [Case(A(0), A(0))],
     "binary_cross_entropy_with_logits": [Case(A(0), A(0))],
     "kl_div": [Case(A(0), G(np.ones(0)), reduction="sum")],

@@ -187,6 +187,7 @@ DEFINITIONS = {
     "nll_loss": nll,
     "bernoulli_nll": bernoulli,
     "logistic_loss": from_logits,
+    "mean_logistic_loss": lambda x, target: from_logits(x, target).mean(),
     "binary_cross_entropy": binary(bernoulli),
     "binary_cross_entropy_with_logits": binary(from_logits),
     "kl_div": kl_div,

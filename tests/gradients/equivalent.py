@@ -44,6 +44,12 @@ EQUIVALENT: dict[Key, str] = {
         "a layout: test_layouts.py sees it",
     ("logistic_loss.target", "laid_out_like(-g * x, g)", "-g * x", 0):
         "a layout: test_layouts.py sees it",
+    ("mean_logistic_loss.x",
+     "laid_out_like(kernels.logistic_loss_input(_evenly(g, x), x, target), x)",
+     "kernels.logistic_loss_input(_evenly(g, x), x, target)", 0):
+        "a layout: test_layouts.py sees it",
+    ("mean_logistic_loss.target", "laid_out_like(-_evenly(g, x) * x, x)", "-_evenly(g, x) * x", 0):
+        "a layout: test_layouts.py sees it",
     ("_shares", "0", "1", 0): MASKED,
     ("_label_cross_entropy_definition", "raw(target)", "target", 0): HELD,
     ("_label_cross_entropy_definition", "raw(weight)", "weight", 0): HELD,

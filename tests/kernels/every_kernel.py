@@ -433,6 +433,11 @@ CALLS: dict[str, Callable[[Draw], Any]] = {
     "cross_entropy_input": cross_entropy_input,
     "logistic_loss": logistic_loss,
     "logistic_loss_input": logistic_loss_input,
+    "logistic_loss_input: of a mean": lambda draw: (
+        draw.scaled(1).reshape(()),
+        *logistic_loss(draw),
+    ),
+    "mean_logistic_loss": logistic_loss,
     **{f"standardize: {kind}": standardize(kind) for kind in NORMS},
     **{f"standardize_gradient: {kind}": standardize_gradient(kind) for kind in NORMS},
     "sgd_": sgd_,

@@ -1,4 +1,7 @@
-"""The same bits on one thread and on two, and again: sums are cut into parts that do not know.
+"""The same bits on one thread and on two, again, and with the tasks in another order.
+
+Sums are cut into parts that know nothing of threads, and nothing depends on what memory held
+before, NaN or zeros: neither the numbers nor, where results are looked at, the way they are made.
 
 Every kernel is called, and in these calls everything that is compiled to be shared among threads is
 shared: what a new kernel brings fails here until `every_kernel` has a call that uses it.
@@ -21,17 +24,38 @@ import numpy as np
 from every_kernel import CALLS, Draw, results
 from minidl_kernels import cpu
 from minidl_kernels.cpu import launch, team, threads
+from minidl_kernels.cpu.compiling import compiled
+
+@compiled
+def backwards(kernel, tasks, room, step, args, value):
+    memory = launch.floats(room)
+    for task in range(tasks - 1, -1, -1):
+        for i in range(step // 4):
+            memory[i] = value
+        team._call(kernel, task, room, args)
 
 def shared(kernel, *call):
     addresses.add(kernel)
-    together(kernel, *call)
+    if threads.count in LEFT:
+        backwards(kernel, *call, LEFT[threads.count])
+    else:
+        together(kernel, *call)
+
+def filled(*args, empty=np.empty, **options):
+    array = empty(*args, **options)
+    if threads.count in LEFT and array.dtype != object:
+        array.fill(0 if array.dtype.kind != "f" else LEFT[threads.count])
+    return array
+
+LEFT = {3: np.nan, 4: np.float64(0)}  # with so many threads: in a row, and what memory held before
+np.empty = filled
 
 addresses, together = set(), team.together
 team.together = shared
 for dtype in ("float32", "float64"):
     for call in CALLS:
         found = set()
-        for threads.count in (1, 2, 1, 2):
+        for threads.count in (1, 2, 1, 2, 3, 4):
             arrays = results(call, CALLS[call](Draw(dtype, large=True)))
             bits = b"".join(np.ascontiguousarray(a).tobytes() for a in arrays)
             found.add(hashlib.sha256(bits).hexdigest())

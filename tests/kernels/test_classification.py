@@ -121,6 +121,25 @@ def test_logistic_loss_equals_the_definition(room: Any, case: tuple[Any, Any]) -
         close(gx, reference.logistic_loss_input(slope, x, target))
     if room is kernels and x.dtype == "f4" and x.flags.f_contiguous:
         assert gx.flags.f_contiguous
+    gx = np.asarray(room.logistic_loss_input(np.asarray(-0.3, x.dtype), x, target))
+    close(gx, reference.logistic_loss_input(one, x, target))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+@given(case=pairs())
+def test_mean_logistic_loss_equals_the_definition(room: Any, case: tuple[Any, Any]) -> None:
+    found, expected = room.mean_logistic_loss(*case), reference.mean_logistic_loss(*case)
+    close(np.asarray(found), expected)
+
+
+@pytest.mark.parametrize("size", [1, 8191, 8192, 8193, 50_003])
+def test_mean_logistic_loss_of_many(size: int) -> None:
+    rng = np.random.default_rng(size)
+    x, target = rng.normal(size=size).astype("f4"), rng.random(size).astype("f4")
+    wide = generic.mean_logistic_loss(x.astype("f8"), target.astype("f8"))
+    np.testing.assert_allclose(kernels.mean_logistic_loss(x, target), wide, rtol=1e-6)
+    x[-1] = np.nan
+    assert np.isnan(kernels.mean_logistic_loss(x, target))
 
 
 @pytest.mark.parametrize("room", [*ROOMS, pytest.param(reference, id="reference")])

@@ -36,6 +36,11 @@ def of_logits(torch: Any, x: Any, target: Any) -> Any:
     return torch.nn.functional.binary_cross_entropy_with_logits(x, target, reduction="none")
 
 
+def of_logits_mean(torch: Any, x: Any, target: Any) -> Any:
+    """The same, its mean."""
+    return torch.nn.functional.binary_cross_entropy_with_logits(x, target)
+
+
 def mean_kl_div(torch: Any, x: Any, target: Any) -> Any:
     """PyTorch warns of reduction="mean"."""
     return torch.nn.functional.kl_div(x, target, reduction="sum") / x.numel()
@@ -119,6 +124,10 @@ CASES = {
     "logistic_loss": [
         Case(A(3, 4), chance(3, 4), torch=of_logits),
         Case(A(9), A(9), torch=of_logits),
+    ],
+    "mean_logistic_loss": [
+        Case(A(3, 4), chance(3, 4), torch=of_logits_mean),
+        Case(A(9), A(9), torch=of_logits_mean),
     ],
     "cross_entropy": [
         Case(A(4, 3), I(3, 4)),

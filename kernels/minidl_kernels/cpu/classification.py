@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from minidl_kernels.cpu.compiling import helper
-from minidl_kernels.cpu.launch import floats, integers, launch, record
+from minidl_kernels.cpu.launch import doubles, floats, integers, launch, record
 from minidl_kernels.cpu.memory import FLOAT, address, channels_last_memory, contiguous
 from minidl_kernels.cpu.simd import (
     LANES,
@@ -35,10 +35,12 @@ __all__ = [
     "cross_entropy_input",
     "logistic_loss",
     "logistic_loss_input",
+    "mean_logistic_loss",
     "warm_up",
 ]
 
 CHUNK = 8192  # numbers in a task
+SUM = 64 * LANES  # numbers that are added up in float32; such sums, in float64
 _ZERO, _ONE, _TWO = np.float32(0), np.float32(1), np.float32(2)
 _LEAST = np.float32(-np.inf)
 # ln(1 + z) = 2 s (1 + s²/3 + s⁴/5 + …) with s = z / (2 + z); s² is at most 1/9 for z from 0 to 1
@@ -183,11 +185,23 @@ def logistic_loss(x: Any, target: Any) -> Any:
     return loss
 
 
+def mean_logistic_loss(x: Any, target: Any) -> Any:
+    """See `minidl_kernels.reference.classification.mean_logistic_loss`, the definition."""
+    if x.dtype != np.float32 or target.dtype != np.float32 or not x.size:
+        return generic.mean_logistic_loss(x, target)
+    (x, target), _ = _alike(x, target)
+    tasks = -(-x.size // CHUNK)
+    sums = np.empty(tasks)
+    args = x.size, address(x), address(target), 0, 0, address(sums)
+    launch(sum_of_chunk, tasks, args, LANES, x.size < SMALL)
+    return np.asarray(sums.sum() / x.size, FLOAT)
+
+
 def logistic_loss_input(g: Any, x: Any, target: Any) -> Any:
     """See `minidl_kernels.reference.classification.logistic_loss_input`, the definition."""
     if any(a.dtype != np.float32 for a in (g, x, target)) or not x.size:
         return generic.logistic_loss_input(g, x, target)
-    same = not any(g.strides)  # a single number, broadcast: the gradient of a mean or a sum
+    same = not any(g.strides)  # a single number, broadcast or not: the gradient of a mean
     if same:
         (x, target), gx = _alike(x, target)
     else:
@@ -224,6 +238,26 @@ def loss_of_chunk(task: int, room: int, args: int) -> None:
         rest = end - whole
         last = _logistic(load_first(x, whole, rest), load_first(target, whole, rest))
         store_first(out, whole, last, rest)
+
+
+def sum_of_chunk(task: int, room: int, args: int) -> None:
+    """The sum of some losses."""
+    p = _pairs(args)
+    x, target, added = floats(p.x), floats(p.target), 0.0
+    start, end = task * CHUNK, min(task * CHUNK + CHUNK, p.size)
+    whole = end - (end - start) % LANES
+    for begin in range(start, whole, SUM):
+        sums = splat(_ZERO)
+        for i in range(begin, min(begin + SUM, whole), LANES):
+            sums = sums + _logistic(load(x, i), load(target, i))
+        added += np.float64(lanes_total(sums))
+    rest = end - whole
+    if rest:
+        eight = floats(room)
+        store(eight, 0, _logistic(load_first(x, whole, rest), load_first(target, whole, rest)))
+        for lane in range(rest):
+            added += np.float64(eight[lane])
+    doubles(p.out)[task] = added
 
 
 @helper
@@ -264,3 +298,4 @@ def warm_up(dtype: str) -> None:
     loss, powers, total = cross_entropy(x, target)
     cross_entropy_input(loss, target, powers, total)
     logistic_loss_input(logistic_loss(x, x), x, x)
+    mean_logistic_loss(x, x)

@@ -1,12 +1,19 @@
 """Losses of labels and of probabilities by whole arrays."""
 
+import math
 from typing import Any
 
 import numpy as np
 
 from minidl_kernels.generic.arrays import array_module, wide
 
-__all__ = ["cross_entropy", "cross_entropy_input", "logistic_loss", "logistic_loss_input"]
+__all__ = [
+    "cross_entropy",
+    "cross_entropy_input",
+    "logistic_loss",
+    "logistic_loss_input",
+    "mean_logistic_loss",
+]
 
 
 @np.errstate(all="ignore")
@@ -44,3 +51,9 @@ def logistic_loss(x: Any, target: Any) -> Any:
 def logistic_loss_input(g: Any, x: Any, target: Any) -> Any:
     """See `minidl_kernels.reference.classification.logistic_loss_input`, the definition."""
     return g * (1 / (1 + array_module(x).exp(-x)) - target)
+
+
+def mean_logistic_loss(x: Any, target: Any) -> Any:
+    """See `minidl_kernels.reference.classification.mean_logistic_loss`, the definition."""
+    with np.errstate(all="ignore"):
+        return array_module(x).asarray(logistic_loss(x, target).sum() / (x.size or math.nan))

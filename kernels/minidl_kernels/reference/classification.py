@@ -5,7 +5,13 @@ from typing import Any
 
 import numpy as np
 
-__all__ = ["cross_entropy", "cross_entropy_input", "logistic_loss", "logistic_loss_input"]
+__all__ = [
+    "cross_entropy",
+    "cross_entropy_input",
+    "logistic_loss",
+    "logistic_loss_input",
+    "mean_logistic_loss",
+]
 
 
 @np.errstate(all="ignore")
@@ -68,8 +74,17 @@ def logistic_loss(x: Any, target: Any) -> Any:
 
 @np.errstate(all="ignore")
 def logistic_loss_input(g: Any, x: Any, target: Any) -> Any:
-    """Gradient of `logistic_loss` with respect to x: g (σ(x) - t)."""
+    """Gradient of `logistic_loss` with respect to x: g (σ(x) - t).
+
+    g : of the shape of x, or one number for all, without axes
+    """
     gx = np.empty(x.shape, x.dtype)
     for i in np.ndindex(x.shape):
-        gx[i] = g[i] * (1 / (1 + np.exp(-x[i])) - target[i])
+        gx[i] = (g[i] if g.ndim else g) * (1 / (1 + np.exp(-x[i])) - target[i])
     return gx
+
+
+def mean_logistic_loss(x: Any, target: Any) -> Any:
+    """The mean of `logistic_loss` over all elements, without axes; NaN of none."""
+    total = logistic_loss(x, target).astype(np.float64).sum()
+    return np.asarray(total / (x.size or math.nan), x.dtype)
