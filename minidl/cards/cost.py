@@ -70,8 +70,8 @@ _FORMULAS: dict[str, tuple[str, Formula]] = {
     **{
         name: (f"about {n} for each element of x", _times(n))
         for name, n in (
-            ("norm", 2), ("mean_logistic_loss", 2), ("logsumexp", 4), ("var", 4), ("std", 4), ("softmax", 5),
-            ("log_softmax", 5), ("label_cross_entropy", 5), ("standardize", 7),
+            ("norm", 2), ("mean_logistic_loss", 2), ("logsumexp", 4), ("var", 4), ("std", 4),
+            ("softmax", 5), ("log_softmax", 5), ("label_cross_entropy", 5), ("standardize", 7),
         )
     },
     **dict.fromkeys(
