@@ -50,7 +50,7 @@ class _Plan:
         params = lists[0]
         self.layouts = [(p.shape, p.strides, p.dtype) for p in params]
         self.wide, self.mask = params[0].dtype == np.float64, params[0].itemsize - 1
-        self.pieces, self.serial = _cut(tuple([p.size for p in params]))
+        self.pieces, self.serial = _shared(tuple([p.size for p in params]), threads.most())
         self.arrays = np.array([[address(a) for a in arrays] for arrays in lists], np.intp)
         self.starts = frozenset(self.arrays.ravel().tolist())
         self.gradients: Any = np.zeros(len(params), np.intp)
@@ -83,18 +83,25 @@ class _Plan:
 
 @functools.lru_cache(MOST)
 def _cut(sizes: tuple[int, ...]) -> tuple[Any, bool]:
-    """Pieces of arrays of these sizes: array, start and end; and whether one thread will do.
-
-    First the beginnings of all arrays, last their ends: the threads, which take tasks in their
-    order, keep to the part of each array that they wrote as a gradient, in their own cache.
-    """
+    """Pieces of arrays of these sizes: array, start and end; and whether one thread will do."""
     pieces = [
         (i, start, min(start + PIECE, size))
         for i, size in enumerate(sizes)
         for start in range(0, size, PIECE)
     ]
-    pieces.sort(key=lambda piece: (piece[1] + piece[2]) / sizes[piece[0]])
     return np.array(pieces, np.intp).reshape(-1, 3), sum(sizes) < threads.SMALL
+
+
+def _shared(sizes: tuple[int, ...], shares: int) -> tuple[Any, bool]:
+    """The same pieces: those of the first share of all arrays, then of the second, and so on.
+
+    The threads, which take tasks in their order, so keep to the part of each array that they wrote
+    as a gradient, in their own cache.
+    """
+    pieces, serial = _cut(sizes)
+    array, start, end = pieces.T
+    share = (start + end) * shares // (2 * np.array(sizes, np.intp)[array])
+    return np.ascontiguousarray(pieces[np.argsort(share, kind="stable")]), serial
 
 
 _plans: dict[tuple[Any, ...], _Plan] = {}  # by the identities of the arrays, and gone with them
