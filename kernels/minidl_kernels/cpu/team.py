@@ -2,10 +2,12 @@
 
 The thread that launches is the team's first; the others wait for work in `_serve`. The tasks are
 cut into equal shares, in order, one a member. Who is done with its own takes what is left of the
-others': so nobody waits for a member that sleeps or that has no CPU, and a launch takes no longer
-than on one thread, however busy the machine is. Idle members wait awake for a moment, for a thread
-that slept starts too late for a short launch; all the while they offer their CPU to whoever wants
-it. Then they sleep in Python, on a lock of their own.
+others': so nobody waits for a member that sleeps or has no CPU, but for a task that it has begun,
+and on a busy machine a launch of many tasks takes little longer than on one thread.
+
+Idle members wait awake for a moment, for a thread that slept starts too late for a short launch;
+all the while they offer their CPU to whoever wants it. Then they sleep in Python, on a lock of
+their own.
 
 What is to be done stands on the board: integers, each kind in lines of the cache of its own.
 
