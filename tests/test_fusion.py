@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import minidl
+import minidl_kernels as kernels
 from minidl import nn
 from minidl.nn import functional as F
 from minidl.tape import observe
@@ -105,23 +106,35 @@ def convolutions(draw: Any) -> Any:
     if draw(st.booleans()):
         shapes.append((groups * outputs,))
     function = getattr(F, f"conv{axes}d")
-    return shapes, lambda *tensors: function(*tensors, **options)
+    alike = options["pool"] is None or axes != 2 or not goes_alone(*shapes[:2], options["padding"])
+    return shapes, lambda *tensors: function(*tensors, **options), alike
+
+
+def goes_alone(x: tuple[int, ...], w: tuple[int, ...], padding: int) -> bool:
+    """Whether a convolution is Winograd's if nothing is pooled, and direct where that is fused.
+
+    So it is with few channels; the error of both is bounded (`minidl_kernels.plans`).
+    """
+    groups = x[1] // w[1]
+    return kernels.conv2d_plan(x, w, padding=padding, groups=groups).forward.shallow
 
 
 @given(convolutions(), st.sampled_from(["f4", "f8"]), st.sampled_from([1, 2]))
 def test_a_fused_convolution_equals_the_plain_graph(case: Any, dtype: str, order: int) -> None:
-    """Forward to the bit, for the kernels are the same; a gradient sums the same terms."""
-    shapes, function = case
+    """Forward to the bit, where the kernels are the same; a gradient sums the same terms."""
+    shapes, function, alike = case
     arrays = [drawn(*shape, dtype=dtype) for shape in shapes]
     fused = layer(*arrays, function=function, order=order)
     with minidl.fusion(False):
         plain = layer(*arrays, function=function, order=order)
-    np.testing.assert_array_equal(fused[0], plain[0])
+    if alike:
+        np.testing.assert_array_equal(fused[0], plain[0])
     for a, b in zip(fused, plain, strict=True):
         assert (a is None) == (b is None)
         if a is not None:
             assert a.dtype == b.dtype
-            tolerance = {4: 2e-5, 8: 1e-13}[a.itemsize]  # of sums of some hundred terms
+            # Of sums of some hundred terms; Winograd's error is some ten times as large.
+            tolerance = {4: 2e-5 if alike else 1e-4, 8: 1e-13}[a.itemsize]
             scale = np.abs(b).max(initial=1)
             np.testing.assert_allclose(a, b, rtol=tolerance, atol=tolerance * scale)
 
@@ -134,7 +147,8 @@ def test_larger_than_a_tile_in_float32(pool: Any) -> None:
     fused = layer(*arrays, function=function)
     with minidl.fusion(False):
         plain = layer(*arrays, function=function)
-    np.testing.assert_array_equal(fused[0], plain[0])
+    if pool is None or not goes_alone((4, 3, 31, 30), (16, 3, 3, 3), 0):
+        np.testing.assert_array_equal(fused[0], plain[0])
     for a, b in zip(fused, plain, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4 * np.abs(b).max())
 

@@ -83,10 +83,10 @@ def test_who_has_no_cpu_is_not_waited_for() -> None:
     out = run(
         """
         works()
-        board, counts = team._Team().board, np.zeros(9, np.intp)
+        idle, counts = team._Team(), np.zeros(9, np.intp)
         fields, room = np.array([address(counts), 0]), np.zeros(64, np.intp)
         kernel = launch.__globals__["_compiled"][count].address
-        team._lead(board, kernel, 9, address(room), 0, address(fields), 4)
+        team._lead(idle.board, kernel, 9, address(room), 0, address(fields), 4)
         print(*counts)
         """,
         NUMBA_NUM_THREADS="4",
