@@ -232,6 +232,7 @@ def test_a_child_may_be_forked_while_others_launch_and_end_as_any_process() -> N
         other.start()
         ends = []
         for _ in range(5):
+            time.sleep(0.1)  # the first time the other thread still compiles
             child = os.fork()
             if not child:
                 works()

@@ -13,6 +13,7 @@ which it is kept has a mark of those.
 import functools
 import hashlib
 import logging
+import os
 import sys
 import types
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from typing import Any, overload
 import llvmlite.binding
 import numba
 from numba.core import event
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
 __all__ = ["Compiled", "c_function", "compiled", "helper", "native"]
@@ -111,6 +113,16 @@ def named(function: Callable[..., Any], form: str) -> Any:
     copy.__module__ = function.__module__
     copy.__qualname__ = f"{function.__qualname__}.{form}.{_mark(function.__module__)}"
     return copy
+
+
+# A child that is forked while another thread compiles would wait for Numba's lock for ever: a fork
+# waits instead.
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=global_compiler_lock.acquire,
+        after_in_parent=global_compiler_lock.release,
+        after_in_child=global_compiler_lock.release,
+    )
 
 
 @functools.cache
