@@ -20,6 +20,7 @@ from minidl.ops import (
     recurrent,
     recurrent_stack,
     reduction,
+    scans,
     shape,
     sorting,
 )
@@ -42,6 +43,7 @@ from minidl.ops.pooling import *
 from minidl.ops.recurrent import *
 from minidl.ops.recurrent_stack import *
 from minidl.ops.reduction import *
+from minidl.ops.scans import *
 from minidl.ops.shape import *
 from minidl.ops.sorting import *
 from minidl.tape import registry
@@ -66,5 +68,6 @@ __all__ += pooling.__all__
 __all__ += recurrent.__all__
 __all__ += recurrent_stack.__all__
 __all__ += reduction.__all__
+__all__ += scans.__all__
 __all__ += shape.__all__
 __all__ += sorting.__all__

@@ -1,4 +1,4 @@
-"""Reductions: many numbers to few, along some axes or all; and running sums and products."""
+"""Reductions: many numbers to few, along some axes or all; `scans` has the product of all."""
 
 import math
 from typing import Any
@@ -9,7 +9,7 @@ from minidl.errors import ShapeError
 from minidl.ops import _checks
 from minidl.ops.arithmetic import where, zeros_like
 from minidl.ops.elementary import exp
-from minidl.ops.shape import flip, reshape
+from minidl.ops.shape import reshape
 from minidl.tape import Jump, Kink, Steep, composite, expand_to, op
 
 __all__ = [
@@ -18,13 +18,10 @@ __all__ = [
     "amin",
     "any",
     "count_nonzero",
-    "cumprod",
-    "cumsum",
     "logsumexp",
     "mean",
     "nansum",
     "norm",
-    "prod",
     "std",
     "sum",
     "var",
@@ -60,12 +57,13 @@ def _count(shape: tuple[int, ...], dim: Any) -> float:
     return float(math.prod([shape[axis] for axis in _checks.axes("mean", dim, len(shape))]))
 
 
-def _wide(x: Any) -> Any:
+def widened(x: Any) -> Any:
     """x with float16 as float32: a sum of many would overflow or lose its small terms."""
     return x.astype("float32") if x.dtype == FLOAT16 else x
 
 
-def _narrow(out: Any, x: Any) -> Any:
+def narrowed(out: Any, x: Any) -> Any:
+    """What `widened` numbers gave, in the dtype of x."""
     return out if out.dtype == x.dtype else out.astype(x.dtype)
 
 
@@ -95,7 +93,7 @@ def sum(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) ->
     axes = _checks.axes("sum", dim, x.ndim)
     if dtype is None:
         if x.dtype == FLOAT16:
-            return _narrow(x.sum(axis=axes, keepdims=keepdim, dtype="float32"), x)
+            return narrowed(x.sum(axis=axes, keepdims=keepdim, dtype="float32"), x)
         dtype = None if x.dtype.kind == "f" else "int64"
     else:
         dtype = as_dtype(dtype)
@@ -134,8 +132,8 @@ def mean(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -
         x = x.astype(as_dtype(dtype))
     _checks.floating("mean", "x", x)
     axes = _checks.axes("mean", dim, x.ndim)
-    total = _wide(x).sum(axis=axes, keepdims=keepdim)
-    return _narrow(total / (_count(x.shape, dim) or math.nan), x)
+    total = widened(x).sum(axis=axes, keepdims=keepdim)
+    return narrowed(total / (_count(x.shape, dim) or math.nan), x)
 
 
 # ---- variance -----------------------------------------------------------------------------------
@@ -154,7 +152,7 @@ def _variance(
     _checks.floating(op, "x", x)
     axes = _checks.axes(op, dim, x.ndim)
     freedom = _freedom(x.shape, dim, unbiased, correction)
-    x = _wide(x)
+    x = widened(x)
     x = x - x.sum(axis=axes, keepdims=True) / (_count(x.shape, dim) or math.nan)
     total = (x * x).sum(axis=axes, keepdims=keepdim)
     return total / freedom if freedom else total * math.inf  # 0 * inf is NaN: nothing is known
@@ -186,7 +184,7 @@ def var(
     unbiased : divide by one less than the number of elements (Bessel's correction)
     correction : how many less instead: 1 unbiased, 0 of a whole population
     """
-    return _narrow(_variance("var", x, dim, unbiased, keepdim, correction), x)
+    return narrowed(_variance("var", x, dim, unbiased, keepdim, correction), x)
 
 
 def _std_dx(
@@ -214,7 +212,7 @@ def std(
 ) -> Any:
     """The standard deviation of x along `dim`: the square root of `var`, with its options."""
     variance = _variance("std", x, dim, unbiased, keepdim, correction)
-    return _narrow(array_module(x).sqrt(variance), x)
+    return narrowed(array_module(x).sqrt(variance), x)
 
 
 @composite(formula="var(x), mean(x)", domain="more elements than the correction; else NaN")
@@ -276,11 +274,11 @@ def logsumexp(x: Any, dim: Any, keepdim: bool = False) -> Any:
     """
     axes, xp = _checks.axes("logsumexp", dim, x.ndim), array_module(x)
     x = x if x.dtype.kind == "f" else x.astype(get_default_dtype())
-    wide = _wide(x)
+    wide = widened(x)
     peak = wide.max(axis=axes, keepdims=True) if x.size else wide.sum(axis=axes, keepdims=True)
     peak = xp.where(xp.isfinite(peak), peak, 0)  # inf - inf would be NaN
     total = xp.exp(wide - peak).sum(axis=axes, keepdims=True)
-    out = _narrow(xp.log(total) + peak, x)
+    out = narrowed(xp.log(total) + peak, x)
     return out if keepdim else out.squeeze(axes)
 
 
@@ -347,7 +345,7 @@ def norm(
     _checks.floating("norm", "x", x)
     negative = p != "fro" and (p < 0 or p == math.inf)
     axes = nonempty("norm", x, dim) if negative else _checks.axes("norm", dim, x.ndim)
-    xp, wide, how = array_module(x), _wide(x), {"axis": axes, "keepdims": keepdim}
+    xp, wide, how = array_module(x), widened(x), {"axis": axes, "keepdims": keepdim}
     if p in ("fro", 2):
         out = xp.sqrt((wide * wide).sum(**how))
     elif p == math.inf:
@@ -360,7 +358,7 @@ def norm(
         out = abs(wide).sum(**how)
     else:
         out = (abs(wide) ** p).sum(**how) ** (1 / p)
-    return _narrow(out, x)
+    return narrowed(out, x)
 
 
 # ---- truth and counting -------------------------------------------------------------------------
@@ -382,121 +380,3 @@ def any(x: Any, dim: Any = None, keepdim: bool = False) -> Any:
 def count_nonzero(x: Any, dim: Any = None) -> Any:
     """How many elements along `dim` (an int, a tuple, None for all axes) are not zero; int64."""
     return (x != 0).sum(axis=_checks.axes("count_nonzero", dim, x.ndim), dtype="int64")
-
-
-# ---- running sums and products ------------------------------------------------------------------
-
-
-def _running(op: str, x: Any, dim: int, dtype: Any) -> Any:
-    """`x.cumsum` or `x.cumprod` along an axis, in the dtype asked for."""
-    axis = _checks.axis(op, dim, x.ndim)
-    if dtype is not None or x.dtype.kind != "f":
-        x = x.astype("int64" if dtype is None else as_dtype(dtype))
-    wide = _wide(x)
-    return _narrow(getattr(wide, op)(axis=axis, dtype=wide.dtype).reshape(x.shape), x)
-
-
-def _from_the_end(g: Any, dim: int) -> Any:
-    return flip(cumsum(flip(g, (dim,)), dim), (dim,)) if g.shape else g
-
-
-@op(
-    x=lambda g, dim: _from_the_end(g, dim),
-    quiet=True,
-    linear_in=("x",),
-    formula="y_i = x_0 + ... + x_i along dim",
-)
-def cumsum(x: Any, dim: int, *, dtype: Any = None) -> Any:
-    """The running sum along `dim`; whole numbers and bools as int64, or as `dtype`."""
-    return _running("cumsum", x, dim, dtype)
-
-
-@op(
-    x=lambda g, by, dim: shifted(g, -by, dim),
-    formula="y_i = x_(i - by) along dim, `fill` where there is none",
-)
-def shifted(x: Any, by: int, dim: int, fill: float = 0.0) -> Any:
-    """x moved along `dim` by some places, to higher indices if `by` is positive.
-
-    What leaves at one end is lost; `fill` comes in at the other.
-    """
-    axis = _checks.axis("shifted", dim, x.ndim)
-    high, low = slice(abs(by), None), slice(None, max(x.shape[axis] - abs(by), 0))
-    before = (slice(None),) * axis
-    to, source = (high, low) if by > 0 else (low, high)
-    out = array_module(x).full_like(x, fill)
-    out[(*before, to)] = x[(*before, source)]
-    return out
-
-
-def _carried_back(g: Any, a: Any, dim: int) -> Any:
-    """u_i = g_i + a_(i+1) u_(i+1): what the elements from i on hand back, through their factors."""
-    back = recurrence(flip(shifted(a, -1, dim), (dim,)), flip(g, (dim,)), dim)
-    return flip(back, (dim,))
-
-
-@op(
-    a=lambda g, a, out, dim: _carried_back(g, a, dim) * shifted(out, 1, dim),
-    b=lambda g, a, dim: _carried_back(g, a, dim),
-    linear_in=("b",),
-    quiet=True,
-    formula="y_i = a_i y_(i-1) + b_i along dim, from zero",
-)
-def recurrence(a: Any, b: Any, dim: int) -> Any:
-    """The linear recurrence y_i = a_i y_(i-1) + b_i along `dim`, with y_(-1) = 0.
-
-    a, b : of one shape, with one axis at least. Steps of 1, 2, 4, ... are joined, so that n
-    elements take log2(n) passes over whole arrays (Hillis and Steele, 1986).
-    """
-    xp = array_module(a)
-    factor, y = xp.moveaxis(a, dim, 0).copy(), xp.moveaxis(b, dim, 0).copy()
-    step = 1
-    while step < len(y):
-        y[step:] = y[step:] + factor[step:] * y[:-step]
-        factor[step:] = factor[step:] * factor[:-step]
-        step *= 2
-    return xp.moveaxis(y, 0, dim)
-
-
-def _cumprod_dx(g: Any, x: Any, out: Any, dim: int) -> Any:
-    """The product of what comes before, times what the later elements hand back: no division."""
-    return shifted(out, 1, dim, 1.0) * _carried_back(g, x, dim) if x.shape else g
-
-
-@op(x=_cumprod_dx, quiet=True, formula="y_i = x_0 * ... * x_i along dim")
-def cumprod(x: Any, dim: int, *, dtype: Any = None) -> Any:
-    """The running product along `dim`; whole numbers and bools as int64, or as `dtype`.
-
-    Its derivative divides by no element, so it is right where there are zeros, to any order.
-    """
-    return _running("cumprod", x, dim, dtype)
-
-
-def _others(x: Any, dim: int | None) -> Any:
-    """For each element the product of all others along `dim`: of those before and those after."""
-    if not x.shape:
-        return zeros_like(x) + 1
-    if dim is None:
-        return reshape(_others(reshape(x, (-1,)), 0), x.shape)
-    before = shifted(cumprod(x, dim), 1, dim, 1.0)
-    after = shifted(cumprod(flip(x, (dim,)), dim), 1, dim, 1.0)
-    return before * flip(after, (dim,))
-
-
-@op(
-    x=lambda g, x, dim, keepdim: restored(g, x.shape, dim, keepdim) * _others(x, dim),
-    quiet=True,
-    formula="product of x along dim",
-)
-def prod(x: Any, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
-    """The product of x along `dim`: one axis, or None for all.
-
-    Whole numbers and bools as int64, or as `dtype`. Its derivative, the product of the others,
-    divides by no element, so it is right where there are zeros, to any order.
-    """
-    axes = tuple(range(x.ndim))
-    if dim is not None:
-        axes = (_checks.axis("prod", dim, x.ndim),) if x.ndim else ()
-    if dtype is None:
-        dtype = x.dtype if x.dtype.kind == "f" else "int64"
-    return x.prod(axis=axes, keepdims=keepdim, dtype=as_dtype(dtype))

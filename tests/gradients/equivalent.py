@@ -146,5 +146,6 @@ EQUIVALENT: dict[Key, str] = {
     ("_norm_dx", "0", "1", 2): "of zeros the norm is 0, and its sign or x, which it is times, is 0",
     ("_norm_dx", "1", "2", 1): TIMES_ZERO,
     ("_norm_dx", "1", "2", 2): "of x = 0 the sign is 0",
+    # ---- minidl/ops/scans.py
     ("_others", "zeros_like(x) + 1", "1", 0): BROADCASTS,
 }  # fmt: skip

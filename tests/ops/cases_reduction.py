@@ -3,7 +3,7 @@
 import math
 from typing import Any
 
-from cases import A, B, Case, D, G, I, P
+from cases import A, B, Case, D, G, I
 
 NANS = G([[math.nan, 1.0, 3.0], [2.0, -1.0, 0.5]])
 
@@ -79,20 +79,4 @@ CASES = {
     "all": [Case(B(2, 3)), Case(B(2, 3, 2), (0, 2)), Case(A(2, 3), 1, True), Case(A(0, 2), 0)],
     "any": [Case(B(2, 3)), Case(B(2, 3, 2), (0, 2)), Case(A(2, 3), 1, True), Case(A(0, 2), 0)],
     "count_nonzero": [Case(I(3, 2, 3)), Case(I(3, 2, 3), 1), Case(B(2, 3, 2), (0, 2))],
-    "cumsum": [Case(A(2, 3), 1), Case(A(4, 2), -2), Case(I(5, 2, 3), 0), Case(A(), 0)],
-    "cumprod": [Case(P(2, 5), 1), Case(A(4, 2), -2), Case(I(5, 2, 3), 0), Case(A(), 0)],
-    "prod": [
-        Case(A(2, 3)),
-        Case(A(2, 4), 1),
-        Case(A(3, 2), 0, True),
-        Case(I(5, 2, 3)),
-        Case(A(0, 3), 0),
-        Case(A()),
-    ],
-    "shifted": [
-        Case(A(2, 4), 1, 1, torch=None),
-        Case(A(4, 2), -1, 0, 1.0, torch=None),
-        Case(A(1, 2), 1, 0, torch=None),
-    ],
-    "recurrence": [Case(A(2, 5), A(2, 5), 1, torch=None), Case(A(4, 2), A(4, 2), 0, torch=None)],
 }

@@ -12,7 +12,7 @@ from hypothesis.extra import numpy as hnp
 import minidl
 from minidl import ops
 from minidl.errors import DtypeError, ShapeError
-from minidl.ops import reduction
+from minidl.ops import scans
 
 INF, NAN = math.inf, math.nan
 
@@ -272,4 +272,4 @@ def test_a_recurrence_is_its_loop(n: int, seed: int) -> None:
     for i in range(n):
         y = a[:, i] * y + b[:, i]
         want[:, i] = y
-    np.testing.assert_allclose(reduction.recurrence(a, b, 1), want, rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(scans.recurrence(a, b, 1), want, rtol=1e-9, atol=1e-9)

@@ -12,9 +12,8 @@ from typing import Any
 import llvmlite.binding
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
 
-from minidl_kernels.cpu.emit import INT, intrinsic
+from minidl_kernels.cpu.emit import INT, intrinsic, invoke
 
 __all__ = ["add", "read", "relax", "take", "write", "yield_cpu"]
 
@@ -23,12 +22,6 @@ _N = types.intp
 
 def _pointer(context: Any, b: Any, address: Any) -> Any:
     return b.inttoptr(address, context.get_value_type(_N).as_pointer())
-
-
-def _call(b: Any, name: str, result: Any, *args: Any) -> Any:
-    """Call a function of C, or one of LLVM's own."""
-    kind = ir.FunctionType(result, [a.type for a in args])
-    return b.call(cgutils.get_or_insert_function(b.module, kind, name), args)
 
 
 @intrinsic
@@ -82,9 +75,9 @@ def relax(typing: Any) -> Any:
     def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
         machine = platform.machine().lower()
         if machine in ("x86_64", "amd64"):
-            _call(b, "llvm.x86.sse2.pause", ir.VoidType())
+            invoke(b, "llvm.x86.sse2.pause", ir.VoidType())
         elif machine in ("aarch64", "arm64"):
-            _call(b, "llvm.aarch64.hint", ir.VoidType(), INT(1))  # "yield"
+            invoke(b, "llvm.aarch64.hint", ir.VoidType(), INT(1))  # "yield"
         return context.get_dummy_value()
 
     return types.void(), generate
@@ -95,7 +88,7 @@ def yield_cpu(typing: Any) -> Any:
     """Let another thread that waits for this CPU run first."""
 
     def generate(context: Any, b: Any, sig: Any, args: Any) -> Any:
-        _call(b, _YIELD, INT)
+        invoke(b, _YIELD, INT)
         return context.get_dummy_value()
 
     return types.void(), generate

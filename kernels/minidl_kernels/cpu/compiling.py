@@ -18,7 +18,7 @@ import sys
 import types
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, overload
+from typing import Any
 
 import llvmlite.binding
 import numba
@@ -26,7 +26,7 @@ from numba.core import event
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import CPUDispatcher
 
-__all__ = ["Compiled", "c_function", "compiled", "helper", "native"]
+__all__ = ["c_function", "compiled", "helper", "native"]
 
 # Sums keep their order, and NaN and infinity what they mean: no fastmath unless a kernel asks.
 _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
@@ -34,36 +34,24 @@ _OPTIONS: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
 _INSIDE = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 
-class Compiled:
-    """A compiled function, cached on disk where that is possible."""
+class compiled:
+    """A decorator: the function compiled, and cached on disk where that is possible."""
 
-    def __init__(self, function: Callable[..., Any], **options: Any) -> None:
+    def __init__(self, function: Callable[..., Any]) -> None:
         functools.update_wrapper(self, function)
         self._function = named(function, "function")
-        self._options = _OPTIONS | options
         try:
-            self.run = numba.njit(cache=True, **self._options)(self._function)
+            self.run = numba.njit(cache=True, **_OPTIONS)(self._function)
         except RuntimeError:  # there is no folder for the cache
-            self.run = numba.njit(**self._options)(self._function)
+            self.run = numba.njit(**_OPTIONS)(self._function)
 
     def __call__(self, *args: Any) -> Any:
         """Run it, compiled at the first call."""
         try:
             return self.run(*args)
         except OSError:  # the disk is full, or the folder has gone
-            self.run = numba.njit(**self._options)(self._function)
+            self.run = numba.njit(**_OPTIONS)(self._function)
             return self.run(*args)
-
-
-@overload
-def compiled(function: Callable[..., Any]) -> Compiled: ...
-@overload
-def compiled(**options: Any) -> Callable[..., Compiled]: ...
-def compiled(function: Callable[..., Any] | None = None, **options: Any) -> Any:
-    """Make a compiled function of a function of numbers and arrays; options are Numba's."""
-    if function is None:
-        return lambda function: Compiled(function, **options)
-    return Compiled(function, **options)
 
 
 class _Helper(CPUDispatcher):

@@ -21,6 +21,7 @@ __all__ = [
     "element",
     "fused",
     "intrinsic",
+    "invoke",
     "lanes",
     "masked_load",
     "masked_store",
@@ -69,11 +70,15 @@ def _suffix(vector: Any) -> str:
     return f"v{vector.count}{kinds[vector.element]}"
 
 
+def invoke(b: Any, name: str, result: Any, *args: Any) -> Any:
+    """Call a function of C, or one of LLVM's by its whole name."""
+    kind = ir.FunctionType(result, [a.type for a in args])
+    return b.call(cgutils.get_or_insert_function(b.module, kind, name), args)
+
+
 def call(b: Any, name: str, result: Any, *args: Any) -> Any:
     """Call LLVM's intrinsic `name` for this type of vector."""
-    suffix = _suffix(args[0].type)
-    kind = ir.FunctionType(result, [a.type for a in args])
-    return b.call(cgutils.get_or_insert_function(b.module, kind, f"{name}.{suffix}"), args)
+    return invoke(b, f"{name}.{_suffix(args[0].type)}", result, *args)
 
 
 def fused(b: Any, x: Any, y: Any, z: Any) -> Any:
@@ -104,28 +109,22 @@ def masked_load(b: Any, pointer: Any, count: Any) -> Any:
     vector = pointer.type.pointee
     suffix = _suffix(vector)
     mask, align = _mask(b, vector, count), INT(alignment(vector))
-    kind = ir.FunctionType(vector, [pointer.type, INT, mask.type, vector])
-    name = f"llvm.masked.load.{suffix}.p0{suffix}"
-    function = cgutils.get_or_insert_function(b.module, kind, name)
-    return b.call(function, [pointer, align, mask, ir.Constant(vector, [0] * vector.count)])
+    nothing, name = ir.Constant(vector, [0] * vector.count), f"llvm.masked.load.{suffix}.p0{suffix}"
+    return invoke(b, name, vector, pointer, align, mask, nothing)
 
 
 def masked_store(b: Any, pointer: Any, value: Any, count: Any) -> None:
     """The first `count` lanes to memory."""
     suffix = _suffix(value.type)
     mask, align = _mask(b, value.type, count), INT(alignment(value.type))
-    kind = ir.FunctionType(ir.VoidType(), [value.type, pointer.type, INT, mask.type])
     name = f"llvm.masked.store.{suffix}.p0{suffix}"
-    function = cgutils.get_or_insert_function(b.module, kind, name)
-    b.call(function, [value, pointer, align, mask])
+    invoke(b, name, ir.VoidType(), value, pointer, align, mask)
 
 
 def prefetch(b: Any, pointer: Any, write: bool) -> None:
     """Ask for the cache line at an address, which need not be one of ours: nothing is read."""
-    byte = ir.IntType(8).as_pointer()
-    kind = ir.FunctionType(ir.VoidType(), [byte, INT, INT, INT])
-    function = cgutils.get_or_insert_function(b.module, kind, "llvm.prefetch.p0i8")
-    b.call(function, [b.bitcast(pointer, byte), INT(int(write)), INT(3), INT(1)])
+    place = b.bitcast(pointer, ir.IntType(8).as_pointer())
+    invoke(b, "llvm.prefetch.p0i8", ir.VoidType(), place, INT(int(write)), INT(3), INT(1))
 
 
 def opaque(b: Any, number: Any) -> Any:

@@ -25,6 +25,7 @@ from minidl_kernels.cpu.emit import (
     element,
     fused,
     intrinsic,
+    invoke,
     masked_load,
     masked_store,
     opaque,
@@ -232,8 +233,7 @@ def gemm_rows(
         for k, array in arrays.items():
             values[k] = element(context, builder, array, args[k], INT64(0))
         values[16] = builder.zext(args[16], INT64)
-        kind = ir.FunctionType(ir.VoidType(), [v.type for v in values])
-        builder.call(cgutils.get_or_insert_function(builder.module, kind, _SYMBOL), values)
+        invoke(builder, _SYMBOL, ir.VoidType(), *values)
         return context.get_dummy_value()
 
     return sig, generate
